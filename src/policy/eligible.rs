@@ -1,0 +1,273 @@
+//! Which pods are ours to refresh, and which of their containers count.
+
+use super::{BadWishes, Container, Namespace, Phase, Pod, PullPolicy, Wishes};
+
+/// Whose pods are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Those of namespaces that have opted in.
+    OptedIn,
+    /// Those of all namespaces.
+    All,
+}
+
+/// Why a pod is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ineligible {
+    /// Its namespace has not opted in, or is not known yet.
+    NamespaceNotEnabled,
+    /// Its namespace is being deleted: nothing would replace it.
+    NamespaceTerminating,
+    /// Its own label says so.
+    OptedOut,
+    /// It is a static pod's mirror: the kubelet owns it.
+    Mirror,
+    /// It is being deleted.
+    Terminating,
+    /// It has ended.
+    NotRunning,
+    /// Nothing controls it, or something that does not replace its pods by like ones.
+    NoController,
+    /// One of its annotations makes no sense.
+    BadWishes,
+    /// No container of it counts.
+    NothingCounts,
+}
+
+impl Ineligible {
+    /// All of them, in the order in which they are checked.
+    pub const ALL: [Self; 9] = [
+        Self::NamespaceNotEnabled,
+        Self::NamespaceTerminating,
+        Self::OptedOut,
+        Self::Mirror,
+        Self::Terminating,
+        Self::NotRunning,
+        Self::NoController,
+        Self::BadWishes,
+        Self::NothingCounts,
+    ];
+
+    /// Returns the stable, documented name of the reason.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NamespaceNotEnabled => "namespace_not_enabled",
+            Self::NamespaceTerminating => "namespace_terminating",
+            Self::OptedOut => "opted_out",
+            Self::Mirror => "mirror",
+            Self::Terminating => "terminating",
+            Self::NotRunning => "not_running",
+            Self::NoController => "no_controller",
+            Self::BadWishes => "bad_wishes",
+            Self::NothingCounts => "nothing_counts",
+        }
+    }
+}
+
+/// Returns the wishes of a pod that may be refreshed, or the first reason why it may not.
+///
+/// `namespace` is the pod's own, `wishes` what its and its namespace's annotations say.
+pub fn eligible<'a>(
+    pod: &Pod,
+    namespace: Option<&Namespace>,
+    scope: Scope,
+    wishes: &'a Result<Wishes, BadWishes>,
+) -> Result<&'a Wishes, Ineligible> {
+    if scope == Scope::OptedIn && !namespace.is_some_and(|namespace| namespace.enabled) {
+        return Err(Ineligible::NamespaceNotEnabled);
+    }
+    if namespace.is_some_and(|namespace| namespace.terminating) {
+        return Err(Ineligible::NamespaceTerminating);
+    }
+    if pod.opted_out {
+        return Err(Ineligible::OptedOut);
+    }
+    if pod.mirror {
+        return Err(Ineligible::Mirror);
+    }
+    if pod.terminating {
+        return Err(Ineligible::Terminating);
+    }
+    if pod.phase == Phase::Over {
+        return Err(Ineligible::NotRunning);
+    }
+    if !pod.owner.as_ref().is_some_and(|owner| owner.replaces()) {
+        return Err(Ineligible::NoController);
+    }
+    let wishes = wishes.as_ref().map_err(|_| Ineligible::BadWishes)?;
+    if !pod.containers.iter().any(|c| c.counts(wishes)) {
+        return Err(Ineligible::NothingCounts);
+    }
+    Ok(wishes)
+}
+
+impl Container {
+    /// Says whether a new digest behind this container's tag makes its pod outdated.
+    ///
+    /// Only where a new pod would get that digest: the kubelet pulls always, or the webhook pins.
+    pub fn counts(&self, wishes: &Wishes) -> bool {
+        let Ok(image) = &self.image else {
+            return false;
+        };
+        let follows_its_tag = match image.digest() {
+            None => self.pull == PullPolicy::Always,
+            Some(_) => self.is_pinned(),
+        };
+        follows_its_tag && wishes.containers.takes(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        ContainerKind, OwnerKind, Stamp,
+        fixture::{Fixture, container, digest, pod},
+    };
+    use std::sync::Arc;
+
+    fn namespace(enabled: bool, terminating: bool) -> Namespace {
+        Namespace {
+            name: "shop".into(),
+            enabled,
+            terminating,
+            annotations: Arc::new([]),
+        }
+    }
+
+    #[track_caller]
+    fn check(pod: Fixture, expected: Result<(), Ineligible>) {
+        let wishes = Ok(Wishes::default());
+        let namespace = namespace(true, false);
+        let verdict = eligible(&pod.build(), Some(&namespace), Scope::OptedIn, &wishes);
+        assert_eq!(verdict.map(drop), expected);
+    }
+
+    #[test]
+    fn a_sound_pod_is_eligible() {
+        check(pod("web"), Ok(()));
+        check(pod("web").with(|pod| pod.phase = Phase::Pending), Ok(()));
+        check(pod("web").with(|pod| pod.ready = false), Ok(()));
+        for kind in [
+            OwnerKind::StatefulSet,
+            OwnerKind::DaemonSet,
+            OwnerKind::ReplicationController,
+        ] {
+            check(pod("web").owned_by(kind), Ok(()));
+        }
+    }
+
+    #[test]
+    fn each_reason_alone_leaves_a_pod_alone() {
+        check(
+            pod("web").with(|pod| pod.opted_out = true),
+            Err(Ineligible::OptedOut),
+        );
+        check(
+            pod("web").with(|pod| pod.mirror = true),
+            Err(Ineligible::Mirror),
+        );
+        check(
+            pod("web").with(|pod| pod.terminating = true),
+            Err(Ineligible::Terminating),
+        );
+        check(
+            pod("web").with(|pod| pod.phase = Phase::Over),
+            Err(Ineligible::NotRunning),
+        );
+        check(
+            pod("web").with(|pod| pod.owner = None),
+            Err(Ineligible::NoController),
+        );
+        check(
+            pod("web").owned_by(OwnerKind::Other),
+            Err(Ineligible::NoController),
+        );
+        check(
+            pod("web").with(|pod| pod.containers = Box::new([])),
+            Err(Ineligible::NothingCounts),
+        );
+    }
+
+    #[test]
+    fn the_namespace_must_have_opted_in_unless_all_are_asked_for() {
+        let (pod, wishes) = (pod("web").build(), Ok(Wishes::default()));
+        let judge = |namespace: Option<Namespace>, scope| {
+            eligible(&pod, namespace.as_ref(), scope, &wishes).map(drop)
+        };
+        let not_enabled = Err(Ineligible::NamespaceNotEnabled);
+        assert_eq!(judge(Some(namespace(true, false)), Scope::OptedIn), Ok(()));
+        assert_eq!(
+            judge(Some(namespace(false, false)), Scope::OptedIn),
+            not_enabled
+        );
+        assert_eq!(judge(None, Scope::OptedIn), not_enabled);
+        assert_eq!(judge(Some(namespace(false, false)), Scope::All), Ok(()));
+        assert_eq!(judge(None, Scope::All), Ok(()));
+        for scope in [Scope::OptedIn, Scope::All] {
+            let ending = judge(Some(namespace(true, true)), scope);
+            assert_eq!(ending, Err(Ineligible::NamespaceTerminating));
+        }
+    }
+
+    #[test]
+    fn unreadable_wishes_leave_a_pod_alone() {
+        let wishes = Wishes::parse(&[("mode".into(), "nonsense".into())], &[]);
+        let judged = eligible(&pod("web").build(), None, Scope::All, &wishes);
+        assert_eq!(judged, Err(Ineligible::BadWishes));
+    }
+
+    #[track_caller]
+    fn check_counts(image: &str, pull: PullPolicy, stamp: Option<Stamp>, expected: bool) {
+        let mut container = container(image);
+        (container.pull, container.stamp) = (pull, stamp);
+        for kind in [
+            ContainerKind::Init,
+            ContainerKind::Sidecar,
+            ContainerKind::Ordinary,
+        ] {
+            container.kind = kind;
+            assert_eq!(
+                container.counts(&Wishes::default()),
+                expected,
+                "{image} {pull:?} {kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_counts_when_its_successor_would_pull_the_tag() {
+        let stamp = || Some(Stamp::new(&"nginx:1".parse().unwrap(), digest(1)));
+        let (pinned, foreign) = (
+            format!("nginx:1@{}", digest(1)),
+            format!("nginx:1@{}", digest(2)),
+        );
+        check_counts("nginx:1", PullPolicy::Always, None, true);
+        check_counts("nginx", PullPolicy::Always, stamp(), true);
+        for pull in [PullPolicy::IfNotPresent, PullPolicy::Never] {
+            check_counts("nginx:1", pull, stamp(), false);
+        }
+        for pull in [
+            PullPolicy::Always,
+            PullPolicy::IfNotPresent,
+            PullPolicy::Never,
+        ] {
+            check_counts(&pinned, pull, stamp(), true);
+            check_counts(&pinned, pull, None, false);
+            check_counts(&foreign, pull, stamp(), false);
+            check_counts(&format!("nginx@{}", digest(1)), pull, stamp(), false);
+            check_counts("Nginx", pull, stamp(), false);
+        }
+    }
+
+    #[test]
+    fn a_container_that_is_left_out_does_not_count() {
+        let wishes = |containers: &str| Wishes {
+            containers: containers.parse().unwrap(),
+            ..Wishes::default()
+        };
+        assert!(container("nginx").counts(&wishes("app")));
+        assert!(!container("nginx").counts(&wishes("!app")));
+        assert!(!container("nginx").counts(&wishes("other")));
+    }
+}

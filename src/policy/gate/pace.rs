@@ -1,0 +1,223 @@
+//! How many pods of one owner may be down for our sake, and which of them go first.
+
+use super::{Candidate, Hold, Member, Moment, Standing, Workload};
+
+/// Returns which of the owner's `candidates` may go, in their order; the others join `held`.
+pub(super) fn allow<'a>(
+    moment: &Moment<'_>,
+    workload: &'a Workload<'a>,
+    candidates: Vec<Candidate<'a>>,
+    held: &mut Vec<(&'a Member<'a>, Hold)>,
+) -> Vec<Candidate<'a>> {
+    let mut pace = Pace::of(moment, workload);
+    let mut allowed = Vec::new();
+    for candidate in candidates {
+        let member = candidate.member;
+        match pace.check(member) {
+            Ok(()) => allowed.push(candidate),
+            Err(hold) => held.push((member, hold)),
+        }
+    }
+    allowed
+}
+
+/// What an owner can still bear to lose.
+struct Pace {
+    /// No pod may go: the owner wants none, or we do not know how many.
+    closed: bool,
+    /// How many more available pods may go.
+    spare: u32,
+    /// A pod that runs the target has not become ready: the target looks broken.
+    broken: bool,
+    /// Such a pod, or one of which too little is known.
+    stuck: bool,
+}
+
+impl Pace {
+    fn of(moment: &Moment<'_>, workload: &Workload<'_>) -> Self {
+        let desired = workload.desired.unwrap_or(0);
+        let strictest = workload
+            .outdated()
+            .map(|(_, outdated)| outdated.wishes.max_unavailable.of(desired))
+            .min();
+        let is_stuck = |is: fn(&Standing<'_>) -> bool| {
+            workload
+                .members
+                .iter()
+                .any(|member| is(&member.standing) && member.is_stuck(moment))
+        };
+        Self {
+            closed: desired == 0,
+            spare: strictest.map_or(0, |max| max.saturating_sub(unavailable(workload, desired))),
+            broken: is_stuck(|standing| matches!(standing, Standing::Current)),
+            stuck: is_stuck(|standing| !matches!(standing, Standing::Outdated(_))),
+        }
+    }
+
+    /// Says whether the pod may go, and counts it as gone if so.
+    fn check(&mut self, member: &Member<'_>) -> Result<(), Hold> {
+        if self.closed {
+            return Err(Hold::Pace);
+        }
+        // A pod that is not ready serves nobody, so it costs nothing. But it may recover, which is better than
+        // what it would be replaced by once that is known not to start.
+        if !member.pod.ready && self.broken {
+            return Err(Hold::Halted);
+        }
+        if member.pod.ready && self.spare == 0 {
+            return Err(if self.stuck { Hold::Halted } else { Hold::Pace });
+        }
+        // It would be refused again, and must not keep the others from their turn.
+        if let Some(hold) = member.refused {
+            return Err(hold);
+        }
+        if member.pod.ready {
+            self.spare -= 1;
+        }
+        Ok(())
+    }
+}
+
+/// Returns how many of the desired pods are not there to serve, seen with caution.
+///
+/// The cache may lag behind, so a pod that we evicted counts as gone while it is still seen alive. It counts against
+/// the desired pods even where more than those are ready: the owner is about to remove the surplus, and does not
+/// know that we took one. For the same reason ours count, while there is a surplus, until they are gone for good.
+fn unavailable(workload: &Workload<'_>, desired: u32) -> u32 {
+    let count = |is: &dyn Fn(&Member<'_>) -> bool| {
+        u32::try_from(workload.members.iter().filter(|member| is(member)).count())
+            .unwrap_or(u32::MAX)
+    };
+    let seen_ready = count(&|member| member.pod.is_available());
+    let going = if desired < seen_ready {
+        count(&|member| member.evicted)
+    } else {
+        count(&|member| member.evicted && member.pod.is_available())
+    };
+    desired.saturating_sub(seen_ready).saturating_add(going)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::{OwnerKind, gate::notation::Scene};
+
+    /// Checks what becomes of each pod of a ReplicaSet, in the notation of [`Scene`].
+    #[track_caller]
+    fn check(desired: u32, max_unavailable: &str, pods: &str, expected: &str) {
+        let scene =
+            Scene::new(OwnerKind::ReplicaSet, pods).wish("max-unavailable", max_unavailable);
+        assert_eq!(scene.fates(Some(desired)), expected, "{pods}");
+    }
+
+    #[test]
+    fn as_many_ready_pods_go_as_may_be_down() {
+        check(3, "1", "R R R", "1 pace pace");
+        check(3, "2", "R R R", "1 2 pace");
+        check(3, "3", "R R R", "1 2 3");
+        check(3, "9", "R R R", "1 2 3");
+        check(
+            8,
+            "25%",
+            "R R R R R R R R",
+            "1 2 pace pace pace pace pace pace",
+        );
+        check(3, "25%", "R R R", "1 pace pace");
+        check(1, "1", "R", "1");
+    }
+
+    #[test]
+    fn a_pod_that_is_missing_or_not_ready_holds_the_next_back() {
+        check(3, "1", "R R c", "pace pace -");
+        check(3, "1", "R R", "pace pace");
+        check(3, "2", "R R", "1 pace");
+        check(3, "1", "R R C", "1 pace -");
+        check(3, "1", "R R u", "pace pace -");
+        check(3, "1", "R R C~", "pace pace -");
+    }
+
+    #[test]
+    fn what_we_evicted_is_down_though_still_seen() {
+        check(3, "1", "R! R R", "- pace pace");
+        check(3, "2", "R! R R", "- 1 pace");
+        check(3, "1", "R!~ R R", "- pace pace");
+        check(3, "2", "R!~ R R", "- 1 pace");
+        // Its successor is ready, and it only takes its time to end.
+        check(3, "1", "R!~ C R R", "- - 1 pace");
+    }
+
+    #[test]
+    fn a_surplus_is_not_ours_to_spend() {
+        check(3, "1", "R R R R R", "1 pace pace pace pace");
+        check(3, "1", "R! R R R R", "- pace pace pace pace");
+        check(3, "1", "R!~ R R R R", "- pace pace pace pace");
+        check(3, "2", "R! R R R R", "- 1 pace pace pace");
+        check(3, "1", "R~ R R R R", "- 1 pace pace pace");
+    }
+
+    #[test]
+    fn outdated_pods_that_are_not_ready_go_first_and_cost_nothing() {
+        check(3, "1", "R r R", "pace 1 pace");
+        check(3, "1", "r r r", "1 2 3");
+        check(4, "2", "R r R R", "2 1 pace pace");
+        check(3, "1", "r! r R", "- 1 pace");
+    }
+
+    #[test]
+    fn an_owner_that_wants_nothing_or_is_not_known_loses_nothing() {
+        check(0, "1", "R r", "pace pace");
+        let scene = Scene::new(OwnerKind::ReplicaSet, "R r");
+        assert_eq!(scene.fates(None), "pace pace");
+    }
+
+    #[test]
+    fn a_successor_that_does_not_start_halts_its_owner() {
+        check(3, "1", "R R c", "pace pace -");
+        check(3, "1", "R R c@", "halted halted -");
+        check(3, "1", "R R u@", "halted halted -");
+        check(3, "1", "R R c@~", "pace pace -");
+        check(3, "1", "R R c@!", "pace pace -");
+        check(3, "2", "R R c@", "1 halted -");
+        check(3, "1", "R R C@", "1 pace -");
+    }
+
+    #[test]
+    fn a_target_that_does_not_start_takes_no_unready_pod_either() {
+        check(3, "1", "R r c@", "halted halted -");
+        check(3, "1", "R r c", "pace 1 -");
+        // Nothing says that the target is to blame.
+        check(3, "1", "R r u@", "halted 1 -");
+        // A fix has been pushed: what ran the broken target is outdated itself.
+        check(3, "1", "R r r@", "pace 2 1");
+    }
+
+    #[test]
+    fn a_refused_pod_waits_and_keeps_nobody_from_its_turn() {
+        check(3, "1", "R? R R", "pdb 1 pace");
+        check(3, "1", "R? R? R?", "pdb pdb pdb");
+        check(3, "1", "R? R c", "pace pace -");
+        check(3, "1", "r? R R", "pdb pace pace");
+    }
+
+    #[test]
+    fn stateful_sets_go_from_the_highest_ordinal() {
+        let fates = |pods| Scene::new(OwnerKind::StatefulSet, pods).fates(Some(3));
+        assert_eq!(fates("R R R"), "pace pace 1");
+        assert_eq!(fates("r R R"), "1 pace pace");
+        assert_eq!(fates("r r R"), "2 1 pace");
+        let many = Scene::new(OwnerKind::StatefulSet, "R R R R R R R R R R R").fates(Some(11));
+        assert!(many.ends_with(" 1"), "10 comes before 9: {many}");
+    }
+
+    #[test]
+    fn the_strictest_of_several_wishes_holds() {
+        let scene = Scene::new(OwnerKind::ReplicaSet, "R R R R")
+            .wish("max-unavailable", "3")
+            .wish_of(2, "max-unavailable", "2");
+        assert_eq!(scene.fates(Some(4)), "1 2 pace pace");
+        // A pod that is not outdated has no say.
+        let scene = Scene::new(OwnerKind::ReplicaSet, "R R R C")
+            .wish("max-unavailable", "3")
+            .wish_of(3, "max-unavailable", "2");
+        assert_eq!(scene.fates(Some(4)), "1 2 3 -");
+    }
+}

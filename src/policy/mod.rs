@@ -1,0 +1,31 @@
+//! The rules: data in, data out. No clock, no I/O, no Kubernetes types.
+
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod digest;
+pub mod eligible;
+mod excerpt;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod gate;
+pub mod image;
+pub mod names;
+pub mod pod;
+pub mod restart;
+pub mod stamp;
+pub mod verdict;
+pub mod window;
+pub mod wishes;
+
+pub use digest::{Digest, InvalidDigest};
+pub use eligible::{Ineligible, Scope, eligible};
+pub use image::{ImageFault, ImageRef, InvalidImage};
+pub use pod::{
+    Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
+    Running,
+};
+pub use restart::refreshed_value;
+pub use stamp::Stamp;
+pub use verdict::{Children, Verdict, verdict};
+pub use window::Windows;
+pub use wishes::{BadWishes, Wishes};

@@ -1,0 +1,147 @@
+//! What the webhook wrote down for a container at admission, and whether it still holds.
+
+use std::sync::Arc;
+
+use super::{Container, Digest, ImageRef};
+
+/// What the webhook wrote down for one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// `digest.podrefresh.io/<container>`: what the tag meant at admission.
+    pub digest: Digest,
+    /// `image.podrefresh.io/<container>`: the reference that was resolved.
+    pub image: Arc<str>,
+}
+
+impl Stamp {
+    /// Returns the stamp in a container's two annotations; `None` when one is missing or the digest is none.
+    ///
+    /// A broken stamp counts as no stamp: it says nothing that could be trusted.
+    pub fn read(digest: Option<&str>, image: Option<&str>) -> Option<Self> {
+        Some(Self {
+            digest: digest?.parse().ok()?,
+            image: image?.into(),
+        })
+    }
+
+    /// Returns the stamp that says that `image` was resolved to `digest`.
+    ///
+    /// The reference is written without its digest, so that the tag's stamp stays the same when the pod is pinned.
+    pub fn new(image: &ImageRef, digest: Digest) -> Self {
+        let resolved = image.tagged().unwrap_or_else(|| image.clone());
+        Self {
+            digest,
+            image: resolved.to_string().into(),
+        }
+    }
+
+    /// Says whether this stamp was made for `image`, or is the one that `image` was pinned by.
+    pub fn is_for(&self, image: &ImageRef) -> bool {
+        match image.digest() {
+            None => image.is_named(&self.image),
+            Some(_) => self.pinned(image),
+        }
+    }
+
+    /// Says whether `image` is a tag and, behind it, the digest that this stamp gives that tag.
+    fn pinned(&self, image: &ImageRef) -> bool {
+        image.tag().is_some() && image.digest() == Some(&self.digest) && image.is_named(&self.image)
+    }
+}
+
+impl Container {
+    /// Returns the stamp, unless the container's reference has changed since it was made.
+    pub fn valid_stamp(&self) -> Option<&Stamp> {
+        let image = self.image.as_ref().ok()?;
+        self.stamp.as_ref().filter(|stamp| stamp.is_for(image))
+    }
+
+    /// Says whether we wrote the digest into the container's reference.
+    ///
+    /// A user's own `tag@digest` has no such stamp: it cannot change, and is none of our business.
+    pub fn is_pinned(&self) -> bool {
+        self.image
+            .as_ref()
+            .is_ok_and(|image| self.stamp.as_ref().is_some_and(|s| s.pinned(image)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{container, digest};
+
+    /// Checks whether a stamp of `stamped` with digest 1 holds for a container of `image`, and makes it a pinned one.
+    #[track_caller]
+    fn check(image: &str, stamped: &str, valid: bool, pinned: bool) {
+        let mut container = container(image);
+        container.stamp = Stamp::read(Some(&digest(1).to_string()), Some(stamped));
+        assert!(container.stamp.is_some());
+        assert_eq!(
+            container.valid_stamp().is_some(),
+            valid,
+            "{image} {stamped}"
+        );
+        assert_eq!(container.is_pinned(), pinned, "{image} {stamped}");
+    }
+
+    #[test]
+    fn a_stamp_holds_for_the_reference_it_was_made_for() {
+        check("nginx:1.27", "docker.io/library/nginx:1.27", true, false);
+        check("nginx", "docker.io/library/nginx:latest", true, false);
+        check("docker.io/nginx:1.27", "nginx:1.27", true, false);
+        check("nginx:1.28", "docker.io/library/nginx:1.27", false, false);
+        check("other:1.27", "docker.io/library/nginx:1.27", false, false);
+        check(
+            "ghcr.io/library/nginx:1.27",
+            "docker.io/library/nginx:1.27",
+            false,
+            false,
+        );
+        check("Nginx", "Nginx", false, false);
+        check("nginx:1.27", "Nginx", false, false);
+        check("nginx:1.27", "", false, false);
+    }
+
+    #[test]
+    fn a_pin_is_the_stamps_tag_with_the_stamps_digest() {
+        let (own, other) = (digest(1), digest(2));
+        let tag = "docker.io/library/nginx:1.27";
+        check(&format!("nginx:1.27@{own}"), tag, true, true);
+        check(&format!("nginx:1.27@{other}"), tag, false, false);
+        check(&format!("nginx:1.28@{own}"), tag, false, false);
+        check(&format!("nginx@{own}"), tag, false, false);
+        check(
+            &format!("nginx@{own}"),
+            "docker.io/library/nginx",
+            false,
+            false,
+        );
+        // A stamp whose reference holds a digest is not one of ours.
+        check(
+            &format!("nginx:1.27@{own}"),
+            &format!("{tag}@{own}"),
+            false,
+            false,
+        );
+    }
+
+    #[test]
+    fn a_stamp_has_two_sound_halves() {
+        let sound = digest(1).to_string();
+        assert_eq!(Stamp::read(None, Some("nginx:1")), None);
+        assert_eq!(Stamp::read(Some(&sound), None), None);
+        assert_eq!(Stamp::read(Some("sha256:12"), Some("nginx:1")), None);
+    }
+
+    #[test]
+    fn what_the_webhook_writes_holds_before_and_after_pinning() {
+        let image: ImageRef = "nginx:1.27".parse().unwrap();
+        let stamp = Stamp::new(&image, digest(1));
+        assert_eq!(&*stamp.image, "docker.io/library/nginx:1.27");
+        assert!(stamp.is_for(&image));
+        let pinned = image.pinned_to(digest(1));
+        assert!(stamp.is_for(&pinned));
+        assert_eq!(Stamp::new(&pinned, digest(1)), stamp);
+    }
+}

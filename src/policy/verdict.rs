@@ -1,0 +1,355 @@
+//! Does a container run what its tag means now?
+
+use super::{Container, Digest, Pod, PullPolicy, Running, Wishes};
+
+/// What there is to say of a container, given what its tag means now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It runs what the tag means.
+    Current {
+        /// Only its stamp says so; the runtime reports another digest, which for a pull that
+        /// happened at the start can only be an alias of the same image.
+        ambiguous: bool,
+    },
+    /// The tag already meant this at admission, but the node took an older image from its cache.
+    StaleCache,
+    /// The tag has moved, but on this node's platform to the very same image.
+    Identical,
+    /// The tag means something else now.
+    Outdated,
+    /// Too little is known; never a reason to act.
+    Unknown,
+}
+
+impl Verdict {
+    const CURRENT: Self = Self::Current { ambiguous: false };
+
+    /// One of each kind.
+    pub const ALL: [Self; 5] = [
+        Self::CURRENT,
+        Self::StaleCache,
+        Self::Identical,
+        Self::Outdated,
+        Self::Unknown,
+    ];
+
+    /// Returns the stable, documented name of the verdict.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Current { .. } => "current",
+            Self::StaleCache => "stale_cache",
+            Self::Identical => "identical",
+            Self::Outdated => "outdated",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Says whether the container's content is what the tag means, as far as this verdict goes.
+    pub const fn runs_target(self) -> bool {
+        matches!(self, Self::Current { .. } | Self::Identical)
+    }
+}
+
+/// What the manifests behind the digests say, as far as they have been fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Children<'a> {
+    /// The digests of all platform manifests in the target, if it is an index.
+    pub of_target: &'a [Digest],
+    /// The target's manifest for the node's platform; the target itself if it is no index.
+    pub target: Option<&'a Digest>,
+    /// The stamp's manifest for the node's platform.
+    pub stamp: Option<&'a Digest>,
+    /// The running image's manifest for the node's platform.
+    pub running: Option<&'a Digest>,
+}
+
+/// Returns the verdict on a container whose tag means `target` now; `None` when nobody knows.
+///
+/// Both the stamp and the imageID can mislead alone. The stamp ages when the container restarts in
+/// place and pulls anew. The imageID is whichever of the image's known digests its runtime happens to
+/// list first, which need not be the one that was pulled. So one of them agreeing is enough.
+pub fn verdict(
+    container: &Container,
+    target: Option<&Digest>,
+    children: Option<Children<'_>>,
+) -> Verdict {
+    let Some(target) = target else {
+        return Verdict::Unknown;
+    };
+    let stamp = container
+        .valid_stamp()
+        .map(|stamp| &stamp.digest)
+        .filter(|stamp| comparable(stamp, target));
+    let pinned = container.is_pinned();
+    let running = match &container.running {
+        Running::Manifest(running) if comparable(running, target) => running,
+        // The kubelet will pull what the tag means when it comes to that.
+        Running::NotStarted if !pinned => return Verdict::Unknown,
+        _ => {
+            return match stamp {
+                Some(stamp) if stamp == target => Verdict::CURRENT,
+                Some(_) if is_identical(children, false) => Verdict::Identical,
+                Some(_) => Verdict::Outdated,
+                None => Verdict::Unknown,
+            };
+        }
+    };
+    let children_of_target = children.map_or(&[][..], |children| children.of_target);
+    if running == target || children_of_target.contains(running) {
+        return Verdict::CURRENT;
+    }
+    if stamp == Some(target) {
+        return if pinned || container.pull == PullPolicy::Always {
+            Verdict::Current { ambiguous: true }
+        } else {
+            Verdict::StaleCache
+        };
+    }
+    if is_identical(children, true) {
+        return Verdict::Identical;
+    }
+    Verdict::Outdated
+}
+
+/// Says whether two digests would be equal if they were of the same content.
+fn comparable(one: &Digest, other: &Digest) -> bool {
+    one.algorithm() == other.algorithm()
+}
+
+/// Says whether the target holds, for the node's platform, what the stamp or the running image holds.
+fn is_identical(children: Option<Children<'_>>, running_is_usable: bool) -> bool {
+    children.is_some_and(|children| {
+        children.target.is_some()
+            && (children.target == children.stamp
+                || running_is_usable && children.target == children.running)
+    })
+}
+
+/// Says whether a pod is outdated: one of its containers that count is.
+///
+/// `verdicts` are those of its containers, in their order.
+pub fn is_outdated(pod: &Pod, wishes: &Wishes, verdicts: &[Verdict]) -> bool {
+    pod.containers
+        .iter()
+        .zip(verdicts)
+        .any(|(container, verdict)| *verdict == Verdict::Outdated && container.counts(wishes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Stamp,
+        fixture::{container, digest, pod},
+    };
+
+    const CURRENT: Verdict = Verdict::CURRENT;
+    const AMBIGUOUS: Verdict = Verdict::Current { ambiguous: true };
+    // What the tag means now, in every test but those without an answer.
+    const T: u8 = 1;
+
+    fn manifest(byte: u8) -> Running {
+        Running::Manifest(digest(byte))
+    }
+
+    fn stamped(stamp: Option<u8>, running: Running, pull: PullPolicy) -> Container {
+        let mut container = container("nginx:1");
+        container.stamp = stamp.map(|byte| Stamp::new(&"nginx:1".parse().unwrap(), digest(byte)));
+        (container.running, container.pull) = (running, pull);
+        container
+    }
+
+    /// A container that we pinned to its stamp.
+    fn pinned(stamp: u8, running: Running) -> Container {
+        let mut container = container(&format!("nginx:1@{}", digest(stamp)));
+        container.stamp = Some(Stamp::new(&"nginx:1".parse().unwrap(), digest(stamp)));
+        (container.running, container.pull) = (running, PullPolicy::IfNotPresent);
+        assert!(container.is_pinned());
+        container
+    }
+
+    #[track_caller]
+    fn judge(container: &Container, expected: Verdict) {
+        assert_eq!(verdict(container, Some(&digest(T)), None), expected);
+        assert_eq!(
+            verdict(container, None, None),
+            Verdict::Unknown,
+            "without an answer"
+        );
+    }
+
+    #[track_caller]
+    fn check(stamp: Option<u8>, running: Running, pull: PullPolicy, expected: Verdict) {
+        judge(&stamped(stamp, running, pull), expected);
+    }
+
+    #[test]
+    fn what_runs_the_target_is_current_whatever_its_stamp() {
+        for stamp in [None, Some(T), Some(2)] {
+            for pull in [
+                PullPolicy::Always,
+                PullPolicy::IfNotPresent,
+                PullPolicy::Never,
+            ] {
+                check(stamp, manifest(T), pull, CURRENT);
+            }
+        }
+        judge(&pinned(2, manifest(T)), CURRENT);
+    }
+
+    #[test]
+    fn a_stamp_that_is_the_target_outweighs_another_image_id_where_the_pull_was_sure() {
+        check(Some(T), manifest(2), PullPolicy::Always, AMBIGUOUS);
+        judge(&pinned(T, manifest(2)), AMBIGUOUS);
+        check(
+            Some(T),
+            manifest(2),
+            PullPolicy::IfNotPresent,
+            Verdict::StaleCache,
+        );
+        check(Some(T), manifest(2), PullPolicy::Never, Verdict::StaleCache);
+    }
+
+    #[test]
+    fn neither_stamp_nor_image_id_being_the_target_is_outdated() {
+        check(Some(2), manifest(2), PullPolicy::Always, Verdict::Outdated);
+        check(Some(2), manifest(3), PullPolicy::Always, Verdict::Outdated);
+        check(None, manifest(2), PullPolicy::Always, Verdict::Outdated);
+        judge(&pinned(2, manifest(2)), Verdict::Outdated);
+    }
+
+    #[test]
+    fn before_the_start_only_a_pin_decides() {
+        for stamp in [None, Some(T), Some(2)] {
+            check(
+                stamp,
+                Running::NotStarted,
+                PullPolicy::Always,
+                Verdict::Unknown,
+            );
+        }
+        judge(&pinned(T, Running::NotStarted), CURRENT);
+        judge(&pinned(2, Running::NotStarted), Verdict::Outdated);
+    }
+
+    #[test]
+    fn an_unusable_image_id_leaves_it_to_the_stamp() {
+        check(Some(T), Running::Unusable, PullPolicy::Always, CURRENT);
+        check(
+            Some(2),
+            Running::Unusable,
+            PullPolicy::Always,
+            Verdict::Outdated,
+        );
+        check(
+            None,
+            Running::Unusable,
+            PullPolicy::Always,
+            Verdict::Unknown,
+        );
+        judge(&pinned(2, Running::Unusable), Verdict::Outdated);
+    }
+
+    #[test]
+    fn a_void_stamp_is_no_stamp() {
+        let mut moved = stamped(Some(T), manifest(2), PullPolicy::Always);
+        moved.stamp = Some(Stamp::new(&"nginx:2".parse().unwrap(), digest(T)));
+        judge(&moved, Verdict::Outdated);
+        moved.running = Running::Unusable;
+        judge(&moved, Verdict::Unknown);
+    }
+
+    #[test]
+    fn digests_of_different_algorithms_say_nothing_of_each_other() {
+        let long = Digest::Sha512(Box::new([7; 64]));
+        check(
+            None,
+            Running::Manifest(long.clone()),
+            PullPolicy::Always,
+            Verdict::Unknown,
+        );
+        check(
+            Some(T),
+            Running::Manifest(long.clone()),
+            PullPolicy::Always,
+            CURRENT,
+        );
+        let short = stamped(Some(2), manifest(2), PullPolicy::Always);
+        assert_eq!(verdict(&short, Some(&long), None), Verdict::Unknown);
+        let same = stamped(None, Running::Manifest(long.clone()), PullPolicy::Always);
+        assert_eq!(verdict(&same, Some(&long), None), CURRENT);
+    }
+
+    #[track_caller]
+    fn check_children(container: &Container, children: Children<'_>, expected: Verdict) {
+        assert_eq!(
+            verdict(container, Some(&digest(T)), Some(children)),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_child_of_the_target_is_current() {
+        let children = Children {
+            of_target: &[digest(10), digest(11)],
+            ..Children::default()
+        };
+        let runs = |byte| stamped(Some(2), manifest(byte), PullPolicy::Always);
+        check_children(&runs(10), children, CURRENT);
+        check_children(&runs(11), children, CURRENT);
+        check_children(&runs(12), children, Verdict::Outdated);
+    }
+
+    #[test]
+    fn the_same_manifest_for_the_nodes_platform_is_identical() {
+        let (same, other) = (digest(10), digest(20));
+        let children = |stamp, running| Children {
+            of_target: &[],
+            target: Some(&same),
+            stamp,
+            running,
+        };
+        let runs = stamped(Some(2), manifest(3), PullPolicy::Always);
+        check_children(
+            &runs,
+            children(Some(&same), Some(&other)),
+            Verdict::Identical,
+        );
+        check_children(
+            &runs,
+            children(Some(&other), Some(&same)),
+            Verdict::Identical,
+        );
+        check_children(
+            &runs,
+            children(Some(&other), Some(&other)),
+            Verdict::Outdated,
+        );
+        check_children(&runs, children(None, None), Verdict::Outdated);
+        check_children(&runs, Children::default(), Verdict::Outdated);
+        let silent = stamped(Some(2), Running::Unusable, PullPolicy::Always);
+        check_children(&silent, children(Some(&same), None), Verdict::Identical);
+        check_children(
+            &silent,
+            children(Some(&other), Some(&same)),
+            Verdict::Outdated,
+        );
+    }
+
+    #[test]
+    fn a_pod_is_outdated_when_a_container_that_counts_is() {
+        let cached = stamped(Some(2), manifest(2), PullPolicy::IfNotPresent);
+        let pulled = stamped(Some(2), manifest(2), PullPolicy::Always);
+        let pod = pod("web")
+            .with(|pod| pod.containers = Box::new([cached, pulled]))
+            .build();
+        let check = |verdicts: [Verdict; 2], expected| {
+            assert_eq!(is_outdated(&pod, &Wishes::default(), &verdicts), expected);
+        };
+        check([Verdict::Unknown, Verdict::Outdated], true);
+        check([Verdict::Outdated, CURRENT], false);
+        check([CURRENT, Verdict::Unknown], false);
+        check([CURRENT, Verdict::StaleCache], false);
+        check([CURRENT, Verdict::Identical], false);
+    }
+}
