@@ -1,0 +1,161 @@
+//! The content of a Lease, kept whole, so that what others wrote into it survives our writing.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, fmt::strtime};
+use serde_json::{Map, Value, json};
+
+/// A Lease as read, or as it will be created.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Record(Value);
+
+impl Record {
+    pub(super) const fn new(lease: Value) -> Self {
+        Self(lease)
+    }
+
+    /// Returns who holds it; empty if nobody does.
+    pub(super) fn holder(&self) -> &str {
+        self.0["spec"]["holderIdentity"]
+            .as_str()
+            .unwrap_or_default()
+    }
+
+    /// Returns how long it is respected without a renewal.
+    pub(super) fn duration(&self) -> Duration {
+        let seconds = self.0["spec"]["leaseDurationSeconds"].as_u64();
+        Duration::from_secs(seconds.unwrap_or_default())
+    }
+
+    /// Returns its resourceVersion.
+    pub(super) fn version(&self) -> &str {
+        self.0["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+    }
+
+    /// Returns it as held, from now on, by `identity`.
+    pub(super) fn claimed(&self, identity: &str, duration: Duration) -> Value {
+        let now = micros(Timestamp::now());
+        let mut changes = vec![
+            ("holderIdentity", json!(identity)),
+            ("leaseDurationSeconds", json!(whole_seconds(duration))),
+            ("renewTime", json!(now)),
+        ];
+        let transitions = &self.0["spec"]["leaseTransitions"];
+        if self.holder() != identity {
+            let count = transitions
+                .as_i64()
+                .map_or(0, |count| count.saturating_add(1));
+            changes.push(("acquireTime", json!(now)));
+            changes.push(("leaseTransitions", json!(count)));
+        }
+        self.with(changes)
+    }
+
+    /// Returns it as held by nobody.
+    pub(super) fn released(&self) -> Value {
+        let now = micros(Timestamp::now());
+        self.with(vec![
+            ("holderIdentity", json!("")),
+            // Zero is refused; one second is what is left to wait for clients that look at it.
+            ("leaseDurationSeconds", json!(1)),
+            ("acquireTime", json!(now)),
+            ("renewTime", json!(now)),
+        ])
+    }
+
+    fn with(&self, changes: Vec<(&str, Value)>) -> Value {
+        let mut lease = self.0.clone();
+        if !lease["spec"].is_object() {
+            lease["spec"] = Value::Object(Map::new());
+        }
+        for (field, value) in changes {
+            lease["spec"][field] = value;
+        }
+        lease
+    }
+}
+
+/// Returns a `MicroTime`: the API server takes exactly six digits behind the point.
+pub(super) fn micros(time: Timestamp) -> String {
+    strtime::format("%Y-%m-%dT%H:%M:%S%.6fZ", time).expect("a timestamp must have all its parts")
+}
+
+/// Rounds up: others must wait at least as long as we count on.
+fn whole_seconds(duration: Duration) -> u64 {
+    let rest = u64::from(duration.subsec_nanos() > 0);
+    (duration.as_secs() + rest).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: &str = r#"{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"podrefresh",
+        "namespace":"rec-lz","uid":"db110fd8","resourceVersion":"5773","annotations":{"theirs":"stays"}},
+        "spec":{"holderIdentity":"a","leaseDurationSeconds":15,"acquireTime":"2026-11-21T22:11:28.049281Z",
+        "renewTime":"2026-11-21T22:11:28.049293Z","leaseTransitions":3,"preferredHolder":"theirs"}}"#;
+
+    fn lease() -> Record {
+        Record::new(serde_json::from_str(LEASE).unwrap())
+    }
+
+    #[test]
+    fn a_lease_is_read() {
+        let lease = lease();
+        assert_eq!(lease.holder(), "a");
+        assert_eq!(lease.version(), "5773");
+        assert_eq!(lease.duration(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_renewal_changes_the_time_alone() {
+        let claimed = lease().claimed("a", Duration::from_secs(15));
+        let mut expected = lease().0;
+        expected["spec"]["renewTime"] = claimed["spec"]["renewTime"].clone();
+        assert_eq!(claimed, expected);
+        assert_ne!(claimed, lease().0);
+    }
+
+    #[test]
+    fn a_takeover_is_counted() {
+        let claimed = lease().claimed("b", Duration::from_millis(2500));
+        let spec = &claimed["spec"];
+        assert_eq!(spec["holderIdentity"], "b");
+        assert_eq!(spec["leaseTransitions"], 4);
+        assert_eq!(spec["leaseDurationSeconds"], 3);
+        assert_eq!(spec["acquireTime"], spec["renewTime"]);
+        assert_eq!(claimed["metadata"], lease().0["metadata"]);
+    }
+
+    #[test]
+    fn a_new_lease_starts_at_zero() {
+        let new = Record::new(json!({"metadata": {"name": "podrefresh"}}));
+        assert_eq!(new.holder(), "");
+        assert_eq!(
+            new.claimed("a", Duration::from_secs(15))["spec"]["leaseTransitions"],
+            0
+        );
+    }
+
+    #[test]
+    fn a_release_leaves_nothing_to_wait_for() {
+        let released = Record::new(lease().released());
+        assert_eq!(released.holder(), "");
+        assert_eq!(released.duration(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_time_has_six_digits_behind_the_point() {
+        let check = |time: &str, expected: &str| {
+            assert_eq!(micros(time.parse().unwrap()), expected);
+        };
+        check("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000000Z");
+        check("2026-01-01T00:00:00.123Z", "2026-01-01T00:00:00.123000Z");
+        check(
+            "2026-01-01T00:00:00.123456789Z",
+            "2026-01-01T00:00:00.123456Z",
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Pull secrets, read by name when an image is looked up.
+//!
+//! There is no watch: that would need `list` on every secret of the cluster, and keep them all in memory.
+
+use std::{sync::Arc, time::Duration};
+
+mod content;
+
+pub use content::{Format, PullSecret};
+
+use super::{
+    call::{Segment, Server},
+    refusal::CallError,
+};
+use crate::memo::{Keep, Memo};
+
+/// An API server that has not answered within this will not.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// As many secrets are remembered at once; each is at most 1 MiB, commonly one KiB.
+const CAPACITY: u64 = 4096;
+
+/// Secrets that nobody asked for so long leave the memory.
+const IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// Pods often name secrets that do not exist. A patient reader looks again this much later.
+const KEEP_REFUSAL: Duration = Duration::from_secs(600);
+
+/// How long an API server that does not answer is spared.
+const KEEP_FAILURE: Duration = Duration::from_secs(5);
+
+/// Reads pull secrets; a clone shares the memory.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    server: Server,
+    memo: Arc<Memo<SecretName, Read>>,
+}
+
+/// One reading of a secret. Equal pointers mean that nothing has changed between two of them.
+pub type Read = Arc<Result<PullSecret, SecretError>>;
+
+/// Why there is no pull secret of that name.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SecretError {
+    /// There is no such object.
+    #[error("it does not exist")]
+    Missing,
+    /// We may not read it.
+    #[error("podrefresh may not read it: {0}")]
+    Forbidden(String),
+    /// It is a secret of another kind.
+    #[error(
+        "it is of type {found:?}, not kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg"
+    )]
+    WrongType {
+        /// Its type.
+        found: String,
+    },
+    /// It is of the right type, but empty.
+    #[error("it has nothing under the key {key:?}")]
+    NoData {
+        /// The key its type asks for.
+        key: &'static str,
+    },
+    /// The API server could not say.
+    #[error("it could not be read")]
+    Unavailable(#[source] Arc<CallError>),
+}
+
+type SecretName = (Arc<str>, Arc<str>);
+
+impl Secrets {
+    /// Returns a reader that asks `server`.
+    pub fn new(server: Server) -> Self {
+        let memo = Memo::new(CAPACITY, IDLE, |read: &Read| match **read {
+            Ok(_) => Keep::Good(Duration::MAX),
+            Err(SecretError::Unavailable(_)) => Keep::Bad(KEEP_FAILURE),
+            Err(_) => Keep::Bad(KEEP_REFUSAL),
+        });
+        Self {
+            server,
+            memo: Arc::new(memo),
+        }
+    }
+
+    /// Returns the secret `name` of `namespace`, from a reading at most `max_age` old.
+    ///
+    /// When the API server does not answer, the last good reading stands, whatever its age.
+    pub async fn get(&self, namespace: &Arc<str>, name: &Arc<str>, max_age: Duration) -> Read {
+        let key = (Arc::clone(namespace), Arc::clone(name));
+        let ask = |last: Option<Read>| {
+            let server = self.server.clone();
+            let (namespace, name) = key.clone();
+            async move { newer(last, read(&server, &namespace, &name).await) }
+        };
+        match self.memo.get(&key, max_age, ask).await {
+            Ok(hit) => hit.value,
+            Err(aborted) => {
+                let cause = CallError::Unreachable(Box::new(aborted));
+                Arc::new(Err(SecretError::Unavailable(Arc::new(cause))))
+            }
+        }
+    }
+}
+
+/// Returns the last reading where the new one says the same or nothing.
+fn newer(last: Option<Read>, new: Result<PullSecret, SecretError>) -> Read {
+    match (last, &new) {
+        (Some(last), Err(SecretError::Unavailable(_))) if last.is_ok() => last,
+        (Some(last), Ok(secret)) if last.as_ref().as_ref().is_ok_and(|old| old == secret) => last,
+        _ => Arc::new(new),
+    }
+}
+
+async fn read(server: &Server, namespace: &str, name: &str) -> Result<PullSecret, SecretError> {
+    // A pod may name anything. What is no object's name names no object.
+    if !is_object_name(namespace) || !is_object_name(name) {
+        return Err(SecretError::Missing);
+    }
+    let (namespace, name) = (Segment(namespace), Segment(name));
+    let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+    let body = server.get(&path, CALL_TIMEOUT).await;
+    PullSecret::decode(&body.map_err(SecretError::of_call)?)
+}
+
+/// Says whether `name` can be that of a secret or a namespace: an RFC 1123 subdomain.
+fn is_object_name(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=253).contains(&name.len())
+        && name
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(inner))
+}
+
+impl SecretError {
+    /// Returns the stable, documented name of the error.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Missing => "secret_missing",
+            Self::Forbidden(_) => "secret_forbidden",
+            Self::WrongType { .. } => "secret_wrong_type",
+            Self::NoData { .. } => "secret_no_data",
+            Self::Unavailable(_) => "secret_unavailable",
+        }
+    }
+
+    fn of_call(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) if refusal.code == 404 => Self::Missing,
+            CallError::Refused(refusal) if refusal.code == 403 => Self::Forbidden(refusal.message),
+            other => Self::unavailable(other),
+        }
+    }
+
+    fn unavailable(error: CallError) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = r#"{"metadata": {"uid": "u", "resourceVersion": "7"},
+        "type": "kubernetes.io/dockercfg", "data": {".dockercfg": "e30="}}"#;
+
+    #[test]
+    fn only_object_names_reach_a_path() {
+        for name in ["pull", "a.b-c.9", &"x".repeat(253)] {
+            assert!(is_object_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "..",
+            ".",
+            "a/b",
+            "../x",
+            "a..b",
+            "Pull",
+            "a?b",
+            "a%2fb",
+            &"x".repeat(254),
+        ] {
+            assert!(!is_object_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_same_content_keeps_its_identity() {
+        let first = newer(None, PullSecret::decode(SECRET.as_bytes()));
+        let second = newer(
+            Some(Arc::clone(&first)),
+            PullSecret::decode(SECRET.as_bytes()),
+        );
+        assert!(Arc::ptr_eq(&first, &second));
+        let moved = SECRET.replace("\"7\"", "\"8\"");
+        assert!(!Arc::ptr_eq(
+            &first,
+            &newer(
+                Some(Arc::clone(&first)),
+                PullSecret::decode(moved.as_bytes())
+            )
+        ));
+    }
+
+    #[test]
+    fn a_silent_api_server_takes_nothing_away_but_a_refusal_does() {
+        let good = newer(None, PullSecret::decode(SECRET.as_bytes()));
+        let silent = SecretError::unavailable(CallError::Timeout(CALL_TIMEOUT));
+        assert!(newer(Some(Arc::clone(&good)), Err(silent.clone())).is_ok());
+        assert!(newer(None, Err(silent)).is_err());
+        assert!(newer(Some(good), Err(SecretError::Missing)).is_err());
+    }
+}

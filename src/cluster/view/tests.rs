@@ -1,0 +1,270 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{cluster::samples, policy::Digest};
+
+fn view(pod: &Value) -> Option<Pod> {
+    let body = pod.to_string();
+    let raw: RawPod<'_> = serde_json::from_str(&body).unwrap();
+    View::default().pod(&raw)
+}
+
+/// Returns the recorded pod of a Deployment, changed by a merge patch.
+#[track_caller]
+fn patched(patch: Value) -> Pod {
+    let all: Value = serde_json::from_str(samples::PODS).unwrap();
+    let mut pod = all["items"][0].clone();
+    json_patch::merge(&mut pod, &patch);
+    view(&pod).unwrap()
+}
+
+#[test]
+fn a_real_pod_is_read() {
+    let pod = samples::pod("web-7499b8c7dd-ldb28");
+    assert_eq!(&*pod.namespace, "rec-api");
+    assert_eq!(pod.node.as_deref(), Some("fake-2"));
+    let owner = pod.owner.as_ref().unwrap();
+    assert_eq!(owner.kind, OwnerKind::ReplicaSet);
+    assert_eq!(&*owner.name, "web-7499b8c7dd");
+    assert_eq!(&*owner.uid, "01febfaa-2177-49e5-aa07-be575461b413");
+    assert_eq!((pod.phase, pod.ready), (Phase::Running, true));
+    assert_eq!(
+        (pod.terminating, pod.mirror, pod.opted_out),
+        (false, false, false)
+    );
+    assert_eq!(pod.created.to_string(), "2026-11-21T21:56:02Z");
+    assert_eq!(&*pod.identity.service_account, "default");
+    let [container] = &*pod.containers else {
+        panic!("{:?}", pod.containers);
+    };
+    assert_eq!(&*container.name, "app");
+    assert_eq!(container.kind, ContainerKind::Ordinary);
+    assert_eq!(container.pull, PullPolicy::Always);
+    let image = container.image.as_ref().unwrap();
+    assert_eq!(image.to_string(), "127.0.0.1:5000/rec/app:latest");
+    assert!(
+        matches!(container.running, Running::Manifest(_)),
+        "{container:?}"
+    );
+}
+
+#[test]
+fn a_real_life_is_followed() {
+    let mut view = View::default();
+    let lives: Vec<_> = samples::POD_LIFE
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["object"].to_string())
+        .map(|object| view.pod(&serde_json::from_str(&object).unwrap()))
+        .map(|pod| pod.map(|pod| (pod.node.is_some(), pod.phase, pod.ready, pod.terminating)))
+        .collect();
+    use Phase::{Pending, Running};
+    assert_eq!(
+        lives,
+        [
+            Some((false, Pending, false, false)),
+            Some((true, Pending, false, false)),
+            Some((true, Running, true, false)),
+            Some((true, Running, true, false)),
+            Some((true, Running, true, true)),
+            Some((true, Running, true, true)),
+            Some((true, Running, true, true)),
+            None,
+        ]
+    );
+}
+
+#[test]
+fn the_shell_of_a_bookmark_is_nothing() {
+    for line in samples::BOOKMARKS.lines() {
+        let object = serde_json::from_str::<Value>(line).unwrap()["object"].to_string();
+        assert_eq!(
+            View::default().pod(&serde_json::from_str(&object).unwrap()),
+            None
+        );
+        assert_eq!(
+            View::default().namespace(&serde_json::from_str(&object).unwrap()),
+            None
+        );
+    }
+}
+
+#[test]
+fn containers_stand_in_the_order_in_which_they_start() {
+    let container = |name: &str| json!({"name": name, "image": "a", "imagePullPolicy": "Always"});
+    let mut sidecar = container("proxy");
+    sidecar["restartPolicy"] = json!("Always");
+    let status = |name: &str, sum: &str| json!({"name": name, "imageID": format!("docker.io/library/a@sha256:{}", sum.repeat(32))});
+    let pod = patched(json!({
+        "spec": {
+            "initContainers": [container("migrate"), sidecar],
+            "containers": [container("app")],
+        },
+        "status": {
+            "initContainerStatuses": [status("proxy", "02"), status("migrate", "01")],
+            "containerStatuses": [status("app", "03")],
+        },
+    }));
+    let read: Vec<_> = (pod.containers.iter())
+        .map(|it| (&*it.name, it.kind, it.running.clone()))
+        .collect();
+    let manifest = |byte| Running::Manifest(Digest::of_sha256([byte; 32]));
+    assert_eq!(
+        read,
+        [
+            ("migrate", ContainerKind::Init, manifest(1)),
+            ("proxy", ContainerKind::Sidecar, manifest(2)),
+            ("app", ContainerKind::Ordinary, manifest(3)),
+        ]
+    );
+}
+
+#[test]
+fn stamps_belong_to_their_containers() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let pod = patched(json!({"metadata": {"annotations": {
+        "digest.podrefresh.io/app": digest,
+        "image.podrefresh.io/app": "docker.io/library/nginx:1.27",
+        "digest.podrefresh.io/ap": digest,
+        "podrefresh.io/mode": "pin",
+        "podrefresh.io/containers": "app",
+        "example.com/podrefresh.io": "not ours",
+        "kubectl.kubernetes.io/default-container": "app",
+    }}}));
+    let stamp = pod.containers[0].stamp.as_ref().unwrap();
+    assert_eq!(stamp.digest.to_string(), digest);
+    assert_eq!(&*stamp.image, "docker.io/library/nginx:1.27");
+    let wishes: Vec<_> = pod
+        .annotations
+        .iter()
+        .map(|(key, value)| (&**key, &**value))
+        .collect();
+    assert_eq!(wishes, [("containers", "app"), ("mode", "pin")]);
+    let half = patched(json!({"metadata": {"annotations": {"digest.podrefresh.io/app": digest}}}));
+    assert_eq!(half.containers[0].stamp, None);
+}
+
+#[test]
+fn what_keeps_a_pod_from_us_is_read() {
+    assert!(patched(json!({"metadata": {"labels": {"podrefresh.io/enabled": "false"}}})).opted_out);
+    assert!(!patched(json!({"metadata": {"labels": {"podrefresh.io/enabled": "true"}}})).opted_out);
+    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}});
+    assert!(patched(mirror).mirror);
+    let dying = json!({"metadata": {"deletionTimestamp": "2026-11-21T22:00:00Z"}});
+    assert!(patched(dying).terminating);
+    assert_eq!(
+        patched(json!({"metadata": {"ownerReferences": null}})).owner,
+        None
+    );
+    assert_eq!(
+        patched(json!({"status": {"phase": "Strange"}})).phase,
+        Phase::Over
+    );
+    let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    assert!(!patched(unready).ready);
+}
+
+#[test]
+fn only_known_controllers_are_told_apart() {
+    use OwnerKind::*;
+    #[track_caller]
+    fn check(api_version: &str, kind: &str, expected: OwnerKind) {
+        assert_eq!(
+            owner_kind(api_version, kind),
+            expected,
+            "{api_version} {kind}"
+        );
+    }
+    check("apps/v1", "ReplicaSet", ReplicaSet);
+    check("apps/v1", "StatefulSet", StatefulSet);
+    check("apps/v1", "DaemonSet", DaemonSet);
+    check("v1", "ReplicationController", ReplicationController);
+    check("batch/v1", "Job", Other);
+    check("v1", "Node", Other);
+    // Kruise has kinds of the same names, which answer to other URLs.
+    check("apps.kruise.io/v1beta1", "StatefulSet", Other);
+}
+
+#[test]
+fn an_unknown_pull_policy_does_not_make_a_container_count() {
+    let check = |policy: Value, expected| {
+        let container = json!({"name": "app", "image": "a", "imagePullPolicy": policy});
+        let pod = patched(json!({"spec": {"containers": [container]}}));
+        assert_eq!(pod.containers[0].pull, expected);
+    };
+    check(json!("Always"), PullPolicy::Always);
+    check(json!("IfNotPresent"), PullPolicy::IfNotPresent);
+    check(json!("Never"), PullPolicy::Never);
+    check(json!("Sometimes"), PullPolicy::Never);
+    check(json!(null), PullPolicy::Never);
+}
+
+#[test]
+fn a_bad_image_is_kept_with_its_fault() {
+    let pod =
+        patched(json!({"spec": {"containers": [{"name": "app"}, {"name": "b", "image": "Bad"}]}}));
+    assert!(pod.containers[0].image.is_err());
+    assert_eq!(pod.containers[1].image.as_ref().unwrap_err().text, "Bad");
+}
+
+#[test]
+fn secrets_stay_in_the_pods_order() {
+    let pod = patched(json!({"spec": {
+        "imagePullSecrets": [{"name": "b"}, {"name": "a"}, {}],
+        "serviceAccountName": "builder",
+    }}));
+    assert_eq!(pod.identity.secrets, ["b".into(), "a".into()].into());
+    assert_eq!(&*pod.identity.service_account, "builder");
+    assert_eq!(&*pod.identity.namespace, "rec-api");
+}
+
+#[test]
+fn pods_share_what_they_have_in_common() {
+    let (body, mut view) = (samples::PODS, View::default());
+    let all: Value = serde_json::from_str(body).unwrap();
+    let mut read = |index: usize| {
+        let item = all["items"][index].to_string();
+        view.pod(&serde_json::from_str(&item).unwrap()).unwrap()
+    };
+    let (a, b) = (read(0), read(1));
+    assert_ne!(a.uid, b.uid);
+    assert!(Arc::ptr_eq(&a.namespace, &b.namespace));
+    assert!(Arc::ptr_eq(
+        a.owner.as_ref().unwrap(),
+        b.owner.as_ref().unwrap()
+    ));
+    assert!(Arc::ptr_eq(&a.identity, &b.identity));
+    assert!(Arc::ptr_eq(&a.annotations, &b.annotations));
+    let image = |pod: &Pod| pod.containers[0].image.clone().unwrap();
+    assert!(Arc::ptr_eq(&image(&a), &image(&b)));
+}
+
+#[test]
+fn a_namespace_is_read() {
+    let read = |object: Value| {
+        let body = object.to_string();
+        View::default()
+            .namespace(&serde_json::from_str(&body).unwrap())
+            .unwrap()
+    };
+    let shop = read(json!({"metadata": {"name": "shop",
+        "labels": {"podrefresh.io/enabled": "true"}, "annotations": {"podrefresh.io/mode": "pin"}}}));
+    assert_eq!((shop.enabled, shop.terminating), (true, false));
+    assert_eq!(*shop.annotations, [("mode".into(), "pin".into())]);
+    let plain =
+        read(json!({"metadata": {"name": "a", "labels": {"podrefresh.io/enabled": "yes"}}}));
+    assert!(!plain.enabled);
+    let dying = json!({"metadata": {"name": "a"}, "status": {"phase": "Terminating"}});
+    assert!(read(dying).terminating);
+}
+
+#[test]
+fn a_pod_with_two_containers_takes_less_than_a_kibibyte() {
+    let container = |name: &str| json!({"name": name, "image": "a", "imagePullPolicy": "Always"});
+    let pod = patched(json!({"spec": {"containers": [container("app"), container("proxy")]}}));
+    // What is not shared with other pods; an allocation costs two words, a tree's entry five.
+    let words = size_of::<usize>() * (4 * 2 + 5);
+    let own = size_of::<Pod>() + pod.name.len() + pod.uid.len() + size_of_val(&*pod.containers);
+    assert!(own + words < 1024, "{own}");
+}
