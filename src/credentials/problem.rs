@@ -1,0 +1,50 @@
+//! Why credentials that a pod or the command line names are of no use.
+
+use std::{io, sync::Arc};
+
+use super::{BrokenEntry, NotAConfig, Origin, ProviderFault};
+use crate::cluster::secrets::SecretError;
+
+/// One thing that is wrong with one place credentials are kept in. It never stops a lookup.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{origin} cannot be used")]
+pub struct Problem {
+    /// The place.
+    pub origin: Origin,
+    /// What is wrong.
+    #[source]
+    pub fault: Fault,
+}
+
+/// What can be wrong with a place credentials are kept in.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// The secret cannot be had.
+    #[error(transparent)]
+    Secret(SecretError),
+    /// The file cannot be had.
+    #[error("it could not be read")]
+    File(#[source] Arc<io::Error>),
+    /// The content is no docker config.
+    #[error(transparent)]
+    Content(#[from] NotAConfig),
+    /// One entry is broken; the others serve.
+    #[error(transparent)]
+    Entry(#[from] BrokenEntry),
+    /// The credential provider gave none.
+    #[error(transparent)]
+    Provider(#[from] ProviderFault),
+}
+
+impl Problem {
+    /// Returns the stable, documented name of what is wrong.
+    pub const fn label(&self) -> &'static str {
+        match &self.fault {
+            Fault::Secret(error) => error.label(),
+            Fault::File(_) => "file_unreadable",
+            Fault::Content(_) => "config_malformed",
+            Fault::Entry(_) => "entry_malformed",
+            Fault::Provider(fault) => fault.label(),
+        }
+    }
+}
