@@ -1,0 +1,235 @@
+//! What can go wrong between a reference and its digest.
+
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+
+use super::HostsFault;
+use crate::{
+    credentials::{Candidates, Problem},
+    error::Chain,
+    policy::ImageRef,
+};
+
+/// Why there is no digest for a reference.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("no {} {image} from {host}{}", self.wanted(), self.tried())]
+pub struct LookupError {
+    /// The reference.
+    pub image: Arc<ImageRef>,
+    /// The host that was asked, with its port if it has one.
+    pub host: Arc<str>,
+    /// What went wrong.
+    #[source]
+    pub fault: Fault,
+    pub(super) candidates: Arc<Candidates>,
+}
+
+/// What went wrong with a lookup; a variant per reaction.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// The registry has no such repository or tag, or does not admit to it.
+    #[error("it knows no such image")]
+    NotFound,
+    /// No credential was accepted.
+    #[error("it accepted no credential")]
+    Unauthorized,
+    /// A credential was accepted, and is not enough.
+    #[error("it refused access")]
+    Forbidden,
+    /// The registry asks to be left alone.
+    #[error(
+        "it limits the rate of requests, to be asked again in {}",
+        seconds(retry_after)
+    )]
+    RateLimited {
+        /// How much longer.
+        retry_after: Duration,
+    },
+    /// There is no connection, or it broke.
+    #[error("it cannot be reached")]
+    Unreachable(#[source] Arc<reqwest::Error>),
+    /// The connection is not safe: certificate or protocol.
+    #[error("it cannot be trusted")]
+    Tls(#[source] Arc<reqwest::Error>),
+    /// There was no answer in time.
+    #[error("no answer within {}", seconds(after))]
+    Timeout {
+        /// How long that is.
+        after: Duration,
+    },
+    /// The answer makes no sense.
+    #[error("its answer makes no sense: {0}")]
+    Malformed(&'static str),
+    /// The registry allows so few more requests that they are left to the nodes.
+    #[error("it allows only {remaining} more requests for now, which are left to the nodes")]
+    AllowanceLow {
+        /// How many.
+        remaining: u64,
+    },
+    /// The registry has trouble of its own: a status of 500 or above.
+    #[error("it answered {status}")]
+    Unavailable {
+        /// The status.
+        status: u16,
+        /// How much longer it asks to be left alone, if it does.
+        retry_after: Option<Duration>,
+    },
+    /// The registry answered with a status that says nothing to us.
+    #[error("it answered {0}")]
+    Refused(u16),
+    /// The token service that the registry names is at fault.
+    #[error("its token service {host} failed")]
+    TokenService {
+        /// The service's host.
+        host: Arc<str>,
+        /// What it did.
+        source: Box<Fault>,
+    },
+    /// The reference names a host that can be none.
+    #[error("it is not a host that can be asked")]
+    InvalidHost,
+    /// It was never known where the registry is to be asked: its folder in `--registries-dir` is broken.
+    #[error("it is not known where to ask")]
+    HostsFile(#[source] Arc<HostsFault>),
+    /// The registry's `hosts.toml` has no host that may resolve tags.
+    #[error("its hosts.toml names no host that resolves tags")]
+    NoHost,
+    /// The lookup's task ended early: a fault of ours.
+    #[error("the lookup was given up")]
+    Aborted,
+}
+
+impl LookupError {
+    /// Returns the error of a lookup of `image` that was made without credentials, for tests.
+    #[cfg(test)]
+    pub(crate) fn anonymous(image: &Arc<ImageRef>, fault: Fault) -> Self {
+        Self {
+            image: Arc::clone(image),
+            host: image.registry().into(),
+            fault,
+            candidates: Arc::new(Candidates::anonymous()),
+        }
+    }
+
+    /// Returns the stable, documented name of what went wrong.
+    pub fn label(&self) -> &'static str {
+        self.fault.label()
+    }
+
+    /// Returns what kept credentials from being tried.
+    pub fn problems(&self) -> &[Problem] {
+        self.candidates.problems()
+    }
+
+    /// Returns how long the registry asks to be left alone, if it does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.fault.retry_after()
+    }
+
+    /// Names what was asked for: a tag's digest, or the manifest with a digest.
+    fn wanted(&self) -> &'static str {
+        match self.image.tag() {
+            Some(_) => "digest for",
+            None => "manifest",
+        }
+    }
+
+    /// Returns the host and what went wrong there, for those who know the reference.
+    pub fn brief(&self) -> String {
+        format!("{}: {}{}", self.host, Chain(&self.fault), self.tried())
+    }
+
+    /// Names what was tried and what could not be, where that is what failed.
+    fn tried(&self) -> String {
+        if !self.fault.is_denial() {
+            return String::new();
+        }
+        let problems: Vec<String> = (self.problems().iter())
+            .map(|problem| format!("; {}", Chain(problem)))
+            .collect();
+        format!(" (tried {}{})", self.candidates, problems.concat())
+    }
+}
+
+impl Fault {
+    /// Returns the fault itself, whoever had it: the registry or its token service.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::TokenService { source, .. } => source.root(),
+            other => other,
+        }
+    }
+
+    /// Returns the stable, documented name of the fault.
+    pub fn label(&self) -> &'static str {
+        match self.root() {
+            Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unreachable(_) => "unreachable",
+            Self::Tls(_) => "tls",
+            Self::Timeout { .. } => "timeout",
+            Self::Malformed(_) => "malformed",
+            Self::AllowanceLow { .. } => "allowance_low",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::TokenService { .. } => "token_service",
+            Self::InvalidHost => "invalid_host",
+            Self::HostsFile(_) => "hosts_file",
+            Self::NoHost => "no_host",
+            Self::Aborted => "aborted",
+        }
+    }
+
+    /// Returns how long it is asked to be left alone, if it is.
+    fn retry_after(&self) -> Option<Duration> {
+        match self.root() {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Says whether another credential may have more luck.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self.root(), Self::Unauthorized | Self::Forbidden)
+    }
+
+    /// Returns how long the whole host should be spared, if what failed was not one image but the host.
+    pub(super) fn spares_host_for(&self) -> Option<Duration> {
+        match self.root() {
+            Self::Unreachable(error) if error.is_connect() => Some(super::KEEP_FAILURE),
+            Self::Tls(_) => Some(super::KEEP_FAILURE),
+            other => other.retry_after(),
+        }
+    }
+
+    /// Translates a failed request.
+    pub(super) fn of_request(error: reqwest::Error) -> Self {
+        // URLs name scopes and services; the error names the host already.
+        let error = Arc::new(error.without_url());
+        match is_tls(&*error) {
+            true => Self::Tls(error),
+            false => Self::Unreachable(error),
+        }
+    }
+}
+
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    // An io::Error's source is its content's source: the content itself has to be asked for.
+    let content = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || content.is_some_and(|content| is_tls(content))
+        || error.source().is_some_and(is_tls)
+}
+
+/// Displays a duration for people: whole seconds, unless there are few.
+fn seconds(duration: &Duration) -> impl fmt::Display + use<> {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match seconds {
+        0 => format!("{millis} ms"),
+        _ => format!("{} s", seconds + u64::from(millis >= 500)),
+    }
+}

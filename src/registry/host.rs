@@ -1,0 +1,245 @@
+//! What is remembered of one registry host, so that it is asked no more than it must be.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OnceCell, Semaphore, SemaphorePermit},
+    time::{Instant, timeout},
+};
+
+use super::{Fault, allowance::Ledger, challenge::Scheme};
+
+/// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
+const GET_ONLY: Duration = Duration::from_secs(60 * 60);
+
+/// One host's state.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// What it says of its rate limit.
+    pub(super) ledger: Ledger,
+    permits: Semaphore,
+    met: OnceCell<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How it wants to be logged in to; `None` while it did not say so.
+    scheme: Option<Arc<Scheme>>,
+    get_only_until: Option<Instant>,
+    spared: Option<Spared>,
+}
+
+#[derive(Debug)]
+struct Spared {
+    until: Instant,
+    fault: Fault,
+}
+
+impl Host {
+    /// Returns an unknown host that takes `concurrency` lookups at a time.
+    pub(super) fn new(concurrency: usize) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            permits: Semaphore::new(concurrency),
+            met: OnceCell::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Waits for its turn, at most for `patience`; fails at once while the host is to be spared.
+    pub(super) async fn enter(&self, patience: Duration) -> Result<SemaphorePermit<'_>, Fault> {
+        self.check_spared()?;
+        let permit = timeout(patience, self.permits.acquire()).await;
+        let permit = permit.map_err(|_| Fault::Timeout { after: patience })?;
+        let permit = permit.map_err(|_| Fault::Aborted)?;
+        // Those who waited with us may have met trouble.
+        self.check_spared()?;
+        Ok(permit)
+    }
+
+    /// Takes note of what a lookup came to grief with.
+    pub(super) fn note(&self, fault: &Fault) {
+        if let Some(duration) = fault.spares_host_for() {
+            let until = Instant::now() + duration;
+            let mut state = self.lock();
+            if state
+                .spared
+                .as_ref()
+                .is_none_or(|spared| spared.until < until)
+            {
+                let fault = fault.clone();
+                state.spared = Some(Spared { until, fault });
+            }
+        }
+    }
+
+    fn check_spared(&self) -> Result<(), Fault> {
+        let mut state = self.lock();
+        let left = match &state.spared {
+            Some(spared) => spared.until.saturating_duration_since(Instant::now()),
+            None => return Ok(()),
+        };
+        if left.is_zero() {
+            state.spared = None;
+            return Ok(());
+        }
+        let fault = state.spared.as_ref().map(|spared| spared.fault.clone());
+        Err(fault.map_or(Fault::Aborted, |fault| fault.with_time_left(left)))
+    }
+
+    /// Returns how the host wants to be logged in to; `meet` asks it, once.
+    pub(super) async fn scheme<A>(&self, meet: A) -> Result<Option<Arc<Scheme>>, Fault>
+    where
+        A: Future<Output = Result<Option<Scheme>, Fault>>,
+    {
+        let met = self.met.get_or_try_init(|| async {
+            let scheme = meet.await?;
+            self.lock().scheme = scheme.map(Arc::new);
+            Ok(())
+        });
+        met.await?;
+        Ok(self.lock().scheme.clone())
+    }
+
+    /// Takes note of how the host wants to be logged in to, as it said when it was asked for something.
+    pub(super) fn learn(&self, scheme: &Scheme) {
+        self.lock().scheme = Some(Arc::new(scheme.clone()));
+    }
+
+    /// Says whether HEAD is known to be of no use here.
+    pub(super) fn is_get_only(&self) -> bool {
+        let until = self.lock().get_only_until;
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Takes note that HEAD is of no use here.
+    pub(super) fn note_get_only(&self) {
+        self.lock().get_only_until = Some(Instant::now() + GET_ONLY);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fault {
+    fn with_time_left(self, left: Duration) -> Self {
+        match self {
+            Self::RateLimited { .. } => Self::RateLimited { retry_after: left },
+            Self::Unavailable { status, .. } => Self::Unavailable {
+                status,
+                retry_after: Some(left),
+            },
+            Self::TokenService { host, source } => Self::TokenService {
+                host,
+                source: Box::new(source.with_time_left(left)),
+            },
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limited_host_is_spared_until_the_time_is_up() {
+        let host = Host::new(1);
+        host.note(&Fault::RateLimited {
+            retry_after: 10 * SECOND,
+        });
+        // A shorter wish does not shorten a longer one.
+        host.note(&Fault::RateLimited {
+            retry_after: SECOND,
+        });
+        advance(4 * SECOND).await;
+        let error = host.enter(SECOND).await.unwrap_err();
+        assert!(matches!(error, Fault::RateLimited { retry_after } if retry_after == 6 * SECOND));
+        advance(6 * SECOND).await;
+        assert!(host.enter(SECOND).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_image_spares_nothing() {
+        let host = Host::new(1);
+        host.note(&Fault::NotFound);
+        host.note(&unavailable(None));
+        assert!(host.enter(SECOND).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_is_down_until_later_is_spared_until_then() {
+        let host = Host::new(1);
+        host.note(&unavailable(Some(10 * SECOND)));
+        advance(4 * SECOND).await;
+        let error = host.enter(SECOND).await.unwrap_err();
+        assert!(
+            matches!(error, Fault::Unavailable { retry_after: Some(left), .. } if left == 6 * SECOND)
+        );
+        advance(6 * SECOND).await;
+        assert!(host.enter(SECOND).await.is_ok());
+    }
+
+    fn unavailable(retry_after: Option<Duration>) -> Fault {
+        Fault::Unavailable {
+            status: 503,
+            retry_after,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_are_bounded_in_number_and_patience() {
+        let host = Host::new(2);
+        let (first, second) = (host.enter(SECOND).await, host.enter(SECOND).await);
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(host.enter(SECOND).await.unwrap_err().label(), "timeout");
+        drop(first);
+        assert!(host.enter(SECOND).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_in_the_queue_learn_of_trouble() {
+        let host = Host::new(1);
+        let first = host.enter(SECOND).await.unwrap();
+        let (waiting, ()) = tokio::join!(host.enter(SECOND), async {
+            host.note(&Fault::RateLimited {
+                retry_after: SECOND,
+            });
+            drop(first);
+        });
+        assert_eq!(waiting.unwrap_err().label(), "rate_limited");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_is_met_once_unless_that_failed() {
+        let host = Host::new(1);
+        let failed = host.scheme(async { Err(unavailable(None)) }).await;
+        assert!(failed.is_err());
+        let met = host.scheme(async { Ok(Some(Scheme::Basic)) }).await;
+        assert_eq!(met.unwrap().as_deref(), Some(&Scheme::Basic));
+        let again = host
+            .scheme(async { panic!("must not be asked again") })
+            .await;
+        assert_eq!(again.unwrap().as_deref(), Some(&Scheme::Basic));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_gets_another_chance() {
+        let host = Host::new(1);
+        assert!(!host.is_get_only());
+        host.note_get_only();
+        advance(GET_ONLY - SECOND).await;
+        assert!(host.is_get_only());
+        advance(SECOND).await;
+        assert!(!host.is_get_only());
+    }
+}

@@ -1,0 +1,226 @@
+//! containerd's `hosts.toml`: at which addresses a registry is asked, in which order, and how.
+
+use std::{path::PathBuf, time::Duration};
+
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use url::Url;
+
+use super::fields::{Address, Capability, DialTimeout, Headers, Pair, Paths, Tables};
+
+/// One address, as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The root of the API, with a slash at its end; `None` for the registry's own.
+    pub(super) root: Option<Url>,
+    /// Whether it may say what a tag means.
+    pub(super) resolves: bool,
+    pub(super) authorities: Vec<PathBuf>,
+    /// A certificate and its key, perhaps in one file.
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+    pub(super) skip_verify: bool,
+    pub(super) headers: HeaderMap,
+    pub(super) dial_timeout: Option<Duration>,
+}
+
+/// A file is no `hosts.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct NotHosts {
+    line: usize,
+    column: usize,
+    message: Box<str>,
+}
+
+/// A whole file. What containerd knows besides is of no interest to lookups.
+#[derive(Deserialize)]
+struct File {
+    server: Option<Address>,
+    #[serde(default)]
+    host: Tables<Table>,
+    // The fields of a table, for `server`. Flattened, their errors would lose their lines.
+    #[serde(default)]
+    capabilities: Vec<Capability>,
+    ca: Option<Paths>,
+    client: Option<Pair>,
+    skip_verify: Option<bool>,
+    #[serde(default)]
+    override_path: bool,
+    #[serde(default)]
+    header: Headers,
+    dial_timeout: Option<DialTimeout>,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    #[serde(default)]
+    capabilities: Vec<Capability>,
+    ca: Option<Paths>,
+    client: Option<Pair>,
+    skip_verify: Option<bool>,
+    #[serde(default)]
+    override_path: bool,
+    #[serde(default)]
+    header: Headers,
+    dial_timeout: Option<DialTimeout>,
+}
+
+/// Reads a file: its hosts in order, and behind them the server.
+pub(super) fn parse(text: &str) -> Result<Vec<Written>, NotHosts> {
+    let file: File = toml::from_str(text).map_err(|error| NotHosts::at(text, &error))?;
+    let server = Table {
+        capabilities: file.capabilities,
+        ca: file.ca,
+        client: file.client,
+        skip_verify: file.skip_verify,
+        override_path: file.override_path,
+        header: file.header,
+        dial_timeout: file.dial_timeout,
+    };
+    let hosts = file.host.0.into_iter();
+    let mut all: Vec<Written> = hosts
+        .map(|(address, table)| table.at(Some(address)))
+        .collect();
+    all.push(server.at(file.server));
+    Ok(all)
+}
+
+impl Table {
+    fn at(self, address: Option<Address>) -> Written {
+        let resolves = self.capabilities.contains(&Capability::Resolve);
+        Written {
+            root: address.map(|address| address.root(self.override_path)),
+            // Nothing said is everything.
+            resolves: resolves || self.capabilities.is_empty(),
+            authorities: self.ca.map(|Paths(paths)| paths).unwrap_or_default(),
+            client: self.client.map(|Pair(certificate, key)| (certificate, key)),
+            skip_verify: self.skip_verify.unwrap_or(false),
+            headers: self.header.0,
+            dial_timeout: self.dial_timeout.map(|DialTimeout(time)| time),
+        }
+    }
+}
+
+impl NotHosts {
+    fn at(text: &str, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before.len() - line_start + 1,
+            message: error.message().replace('\n', ", ").into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the roots in order, `-` for the registry's own and `!` before those that resolve nothing.
+    fn roots(text: &str) -> String {
+        let roots = parse(text).unwrap().into_iter().map(|written| {
+            let root = written.root.map_or("-".to_owned(), |root| root.to_string());
+            match written.resolves {
+                true => root,
+                false => format!("!{root}"),
+            }
+        });
+        roots.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn hosts_come_in_order_and_the_server_last() {
+        assert_eq!(roots(""), "-");
+        let file = r#"
+            server = "https://registry-1.docker.io"
+            [host."https://z.test"]
+            capabilities = ["pull", "Resolve"]
+            [host."http://a.test:5000/v2"]
+            [host."https://z.test".header]
+            x = "1"
+            [host."m.test/hub/"]
+            capabilities = ["pull"]
+        "#;
+        assert_eq!(
+            roots(file),
+            "https://z.test/v2/ http://a.test:5000/v2/ !https://m.test/hub/v2/ https://registry-1.docker.io/v2/"
+        );
+        assert_eq!(roots("capabilities = ['push']"), "!-");
+        // Docker Hub does not answer under its own name; files that give it as the server abound.
+        assert_eq!(
+            roots("server = 'https://docker.io'"),
+            "https://registry-1.docker.io/v2/"
+        );
+    }
+
+    #[test]
+    fn a_path_may_be_the_root_itself() {
+        for (path, expected) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/api/hub", "/api/hub/"),
+            ("/v2/x", "/v2/x/"),
+        ] {
+            let file = format!("[host.'https://m.test{path}']\noverride_path = true");
+            assert_eq!(roots(&file), format!("https://m.test{expected} -"));
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_certificates_is_read() {
+        let of = |text: &str| parse(text).unwrap().remove(0);
+        assert_eq!(of("ca = 'a.pem'").authorities, [PathBuf::from("a.pem")]);
+        assert_eq!(of("ca = ['a', 'b']").authorities.len(), 2);
+        let pair = |a: &str, b: &str| Some((PathBuf::from(a), PathBuf::from(b)));
+        assert_eq!(of("client = 'a.pem'").client, pair("a.pem", "a.pem"));
+        assert_eq!(of("client = ['a.pem']").client, pair("a.pem", "a.pem"));
+        assert_eq!(
+            of("client = [['a.crt', 'a.key']]").client,
+            pair("a.crt", "a.key")
+        );
+        assert!(of("skip_verify = true").skip_verify);
+        assert_eq!(
+            of("dial_timeout = '1s'").dial_timeout,
+            Some(Duration::from_secs(1))
+        );
+        let headers = of("[header]\nx-a = ['1', '2']\nx-b = 'hunter2'").headers;
+        assert_eq!(headers.get_all("x-a").iter().count(), 2);
+        assert_eq!(headers.len(), 3);
+        assert!(!format!("{headers:?}").contains("hunter2"));
+    }
+
+    #[track_caller]
+    fn check(text: &str, line: usize, words: &str) {
+        let error = parse(text).unwrap_err();
+        assert_eq!(error.line, line, "{error}");
+        let shown = error.to_string();
+        assert!(shown.contains(words), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_broken_is_told_with_its_line() {
+        check("server = \n", 1, "");
+        check("\nserver = 'ftp://a.test'", 2, "expected a host");
+        check(
+            "server = 'https://ann:hunter2@a.test'",
+            1,
+            "expected a host",
+        );
+        check("\n\n[host.'https://']", 3, "expected a host");
+        let fly = "[host.'a.test']\ncapabilities = ['pull', 'fly']";
+        check(fly, 2, "pull, resolve or push");
+        check("[host.'a.test']\nskip_verify = 'yes'", 2, "boolean");
+        check("[host.'a.test']\nca = 5", 2, "a string or a list");
+        check("client = [['a', 'b'], ['c', 'd']]", 1, "not several");
+        check("client = [['a']]", 1, "its key");
+        check("client = []", 1, "its key");
+        check("dial_timeout = '0s'", 1, "such as 5s");
+        check("[header]\nx = \"hunter2\\n\"", 1, "a header may hold");
+        check("[header]\n'a b' = 'hunter2'", 1, "names of headers");
+        check("host = 'a.test'", 1, "[host.");
+        check("[host.'a.test']\n[host.'a.test']", 2, "");
+    }
+}

@@ -1,0 +1,94 @@
+//! What a tag means now: one reference in, one digest out.
+
+mod allowance;
+mod challenge;
+mod content;
+mod endpoint;
+mod fault;
+mod host;
+mod hosts;
+mod manifest;
+mod place;
+mod platform;
+mod pool;
+mod resolver;
+mod retry_after;
+mod session;
+mod token;
+mod transport;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    credentials::{Candidates, Problem, Source},
+    policy::{Digest, ImageRef, PullIdentity},
+};
+
+pub use allowance::Allowance;
+pub use content::Manifest;
+pub use fault::{Fault, LookupError};
+pub use hosts::{HostsDir, HostsDirError, HostsFault, NotHosts};
+pub use manifest::Deciding;
+pub use platform::BuiltFor;
+pub use pool::Network;
+pub use resolver::{Resolver, Settings};
+
+/// A failure is not asked about again for so long. Long enough to spare a registry a crowd of
+/// equal pods, short enough not to be noticed by a person who has just mended something.
+const KEEP_FAILURE: Duration = Duration::from_millis(1500);
+
+/// What to look up: a reference, and whose credentials to ask with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lookup {
+    /// The reference; its tag decides, a digest in it is ignored.
+    pub image: Arc<ImageRef>,
+    /// Whose pull secrets may be used.
+    pub identity: Arc<PullIdentity>,
+}
+
+/// What the registry said.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The digest of the manifest, or of the index where there is one.
+    pub digest: Digest,
+    /// When the registry was asked: the digest is known to be right at no earlier moment.
+    pub at: Instant,
+    /// How the answer came about.
+    pub trail: Trail,
+}
+
+/// How an answer came about, for people who ask.
+#[derive(Debug, Clone)]
+pub struct Trail {
+    host: Arc<str>,
+    found: Arc<session::Found>,
+    candidates: Arc<Candidates>,
+}
+
+impl Trail {
+    /// Returns the host that answered.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the request that decided.
+    pub fn deciding(&self) -> Deciding {
+        self.found.deciding
+    }
+
+    /// Returns where the credential that was accepted comes from.
+    pub fn source(&self) -> &Source {
+        let candidate = self.candidates.get(self.found.candidate);
+        candidate.map_or(&Source::Anonymous, |candidate| &candidate.source)
+    }
+
+    /// Returns what kept other credentials from being tried.
+    pub fn problems(&self) -> &[Problem] {
+        self.candidates.problems()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! One lookup at one registry: the candidates in turn, each logged in as the registry asks.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Method, Request, StatusCode, header::HeaderValue};
+use url::Url;
+
+use super::{
+    Fault, Manifest,
+    challenge::{Challenge, Scheme},
+    endpoint::Endpoint,
+    host::Host,
+    manifest::{Deciding, Reply, ask, fetch},
+    retry_after,
+    token::{Tokens, basic},
+    transport::Transport,
+};
+use crate::{
+    credentials::{Candidate, Candidates, Credential},
+    policy::{Digest, ImageRef},
+};
+
+/// A secret may hold any number of entries that fit. The registry is not the one to suffer for it.
+const MAX_CANDIDATES: usize = 16;
+
+/// All that a lookup needs of the world.
+pub(super) struct Session {
+    pub(super) transport: Transport,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) host: Arc<Host>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) image: Arc<ImageRef>,
+}
+
+/// A digest, and how it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) digest: Digest,
+    pub(super) deciding: Deciding,
+    /// Which candidate was shown to the registry.
+    pub(super) candidate: usize,
+}
+
+/// What one wants to know of a manifest.
+trait Question: Sync {
+    type Answer: Send;
+
+    /// Asks for the manifest at `url`, showing `authorization`.
+    fn ask(
+        &self,
+        session: &Session,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> impl Future<Output = Result<Reply<Self::Answer>, Fault>> + Send;
+}
+
+/// Which digest does it have?
+struct ByTag;
+
+/// What stands in the one with this digest?
+struct ByDigest<'a>(&'a Digest);
+
+impl Question for ByTag {
+    type Answer = (Digest, Deciding);
+
+    async fn ask(
+        &self,
+        session: &Session,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply<Self::Answer>, Fault> {
+        ask(&session.transport, &session.host, url, authorization).await
+    }
+}
+
+impl Question for ByDigest<'_> {
+    type Answer = Manifest;
+
+    async fn ask(
+        &self,
+        session: &Session,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply<Self::Answer>, Fault> {
+        fetch(
+            &session.transport,
+            &session.host,
+            url,
+            authorization,
+            self.0,
+        )
+        .await
+    }
+}
+
+/// What a request shows, and whether a fresher one may fare better.
+#[derive(PartialEq, Eq)]
+struct Pass {
+    header: Option<HeaderValue>,
+    renewable: bool,
+}
+
+impl Session {
+    /// Returns the digest, by the first of `candidates` that the registry lets in.
+    pub(super) async fn digest(&self, candidates: &Candidates) -> Result<Found, Fault> {
+        let ((digest, deciding), candidate) = self.let_in(candidates, &ByTag).await?;
+        self.check_asked_for(&digest)?;
+        Ok(Found {
+            digest,
+            deciding,
+            candidate,
+        })
+    }
+
+    /// Returns the manifest with `digest`, by which the session's image must be named.
+    pub(super) async fn manifest(
+        &self,
+        candidates: &Candidates,
+        digest: &Digest,
+    ) -> Result<Manifest, Fault> {
+        let (manifest, _) = self.let_in(candidates, &ByDigest(digest)).await?;
+        Ok(manifest)
+    }
+
+    /// Returns the answer to the first of `candidates` that the registry lets in, and which one that is.
+    async fn let_in<Q: Question>(
+        &self,
+        candidates: &Candidates,
+        question: &Q,
+    ) -> Result<(Q::Answer, usize), Fault> {
+        let url = self.endpoint.manifest(&self.image);
+        let mut denial = None;
+        for (index, candidate) in candidates.in_turn().take(MAX_CANDIDATES) {
+            match self.answer_to(&url, candidate, question).await {
+                Ok(answer) => {
+                    candidates.note_worked(index);
+                    return Ok((answer, index));
+                }
+                // The first denial says most: the best credential got it.
+                Err(fault) if fault.is_denial() => {
+                    denial.get_or_insert(fault);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(denial.unwrap_or(Fault::Unauthorized))
+    }
+
+    /// A reference without a tag names its digest itself.
+    fn check_asked_for(&self, digest: &Digest) -> Result<(), Fault> {
+        match (self.image.tag(), self.image.digest()) {
+            (None, Some(asked)) if asked != digest => Err(Fault::Malformed(
+                "its manifest has another digest than was asked for",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    async fn answer_to<Q: Question>(
+        &self,
+        url: &Url,
+        candidate: &Candidate,
+        question: &Q,
+    ) -> Result<Q::Answer, Fault> {
+        let scheme = self.host.scheme(self.meet()).await?;
+        let scope = format!("repository:{}:pull", self.image.repository());
+        let pass = self.pass(scheme.as_deref(), &scope, candidate, Duration::MAX);
+        let pass = pass.await?;
+        let headers = match question.ask(self, url, pass.header.as_ref()).await? {
+            Reply::Answer(answer) => return Ok(answer),
+            Reply::LogIn(headers) => headers,
+        };
+        // The manifest wants another login than the registry's root, or the token has been revoked.
+        let Some(Challenge {
+            scheme: wanted,
+            scope: wanted_scope,
+        }) = Challenge::choose(&headers, &self.endpoint)?
+        else {
+            return Err(Fault::Unauthorized);
+        };
+        let is_news = scheme.as_deref() != Some(&wanted);
+        if is_news {
+            self.host.learn(&wanted);
+        }
+        let wanted_scope = wanted_scope.unwrap_or_else(|| scope.clone());
+        if !is_news && wanted_scope == scope && !pass.renewable {
+            return Err(Fault::Unauthorized);
+        }
+        let renewed = self.pass(Some(&wanted), &wanted_scope, candidate, Duration::ZERO);
+        let renewed = renewed.await?;
+        if renewed == pass {
+            return Err(Fault::Unauthorized);
+        }
+        match question.ask(self, url, renewed.header.as_ref()).await? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::LogIn(_) => Err(Fault::Unauthorized),
+        }
+    }
+
+    /// Returns what `candidate` shows to a registry that wants `scheme`, there for `scope`.
+    async fn pass(
+        &self,
+        scheme: Option<&Scheme>,
+        scope: &str,
+        candidate: &Candidate,
+        max_age: Duration,
+    ) -> Result<Pass, Fault> {
+        let (header, renewable) = match (scheme, &candidate.credential) {
+            (None, _) | (Some(Scheme::Basic), Credential::Anonymous) => (None, false),
+            (Some(Scheme::Basic), Credential::Identity(_)) => return Err(Fault::Unauthorized),
+            (Some(Scheme::Basic), credential) => (basic(credential), false),
+            (Some(Scheme::Bearer(bearer)), _) => {
+                let token = self.tokens.get(bearer, scope, candidate, max_age).await?;
+                (Some(token.0), token.1)
+            }
+        };
+        Ok(Pass { header, renewable })
+    }
+
+    /// Asks the registry's root how one logs in.
+    ///
+    /// Asking for the manifest itself would tell as well, at the price of one more such request.
+    async fn meet(&self) -> Result<Option<Scheme>, Fault> {
+        let request = Request::new(Method::GET, self.endpoint.base());
+        let response = self.transport.send(request).await?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED => {
+                let challenge = Challenge::choose(response.headers(), &self.endpoint)?;
+                Ok(challenge.map(|challenge| challenge.scheme))
+            }
+            StatusCode::TOO_MANY_REQUESTS => Err(retry_after::fault_of(response).await),
+            // Whatever is wrong with its root, its manifests may be there.
+            _ => Ok(None),
+        }
+    }
+}

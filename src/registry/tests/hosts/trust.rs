@@ -1,0 +1,119 @@
+//! Whom a `certs.d` trusts.
+
+use super::*;
+
+/// Asks a server with TLS as `registry.test`, whose folder holds `files`.
+async fn trust(tls: tokio_rustls::TlsAcceptor, files: &[(&str, &str)]) -> Result<(), &'static str> {
+    let server = Server::start_with(Some(tls), manifest).await;
+    // The port is the test's; the name is the certificate's.
+    let root = format!("server = 'https://{NAME}:{}'\n", server.address().port());
+    let files: Vec<(&str, String)> = files
+        .iter()
+        .map(|(name, text)| match *name {
+            "hosts.toml" => (*name, format!("{root}{text}")),
+            _ => (*name, (*text).to_owned()),
+        })
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(n, t)| (*n, t.as_str())).collect();
+    let world = World::new(&files, &[(NAME, &server)]);
+    world.outcome().await.map(drop).map_err(|(_, label)| label)
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_for_its_registry() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let tls = || ours.server(NAME, 2999);
+    let pem = ours.pem.as_str();
+    assert_eq!(trust(tls(), &[("hosts.toml", "")]).await, Err("tls"));
+    let file = ("hosts.toml", "ca = 'ca.pem'");
+    assert_eq!(trust(tls(), &[file, ("ca.pem", pem)]).await, Ok(()));
+    assert_eq!(
+        trust(tls(), &[file, ("ca.pem", &other.pem)]).await,
+        Err("tls")
+    );
+    let both = ("hosts.toml", "ca = ['other.pem', 'ca.pem']");
+    let others = ("other.pem", other.pem.as_str());
+    assert_eq!(trust(tls(), &[both, ("ca.pem", pem), others]).await, Ok(()));
+    // A name that is not its own stays one.
+    let wrong = ours.server("other.test", 2999);
+    assert_eq!(trust(wrong, &[file, ("ca.pem", pem)]).await, Err("tls"));
+}
+
+#[tokio::test]
+async fn nobody_is_verified_where_that_is_written() {
+    let ours = Authority::new();
+    for (name, year) in [(NAME, 2999), ("other.test", 2999), (NAME, 2001)] {
+        let tls = || ours.server(name, year);
+        let file = ("hosts.toml", "skip_verify = true");
+        assert_eq!(trust(tls(), &[file]).await, Ok(()), "{name} {year}");
+        let file = ("hosts.toml", "skip_verify = false");
+        assert_eq!(trust(tls(), &[file]).await, Err("tls"), "{name} {year}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown() {
+    let (ours, clients) = (Authority::new(), Authority::new());
+    let (certificate, key) = clients.sign("puller", 2999);
+    let tls = || ours.server_for(NAME, 2999, Some(&clients));
+    let ca = ("ca.pem", ours.pem.as_str());
+    let (crt, pem) = (certificate.pem(), key.serialize_pem());
+    let files = [ca, ("c.crt", &crt), ("c.key", &pem)];
+    let file = ("hosts.toml", "ca = 'ca.pem'\nclient = [['c.crt', 'c.key']]");
+    assert_eq!(trust(tls(), &[&files[..], &[file]].concat()).await, Ok(()));
+    let both = crt.clone() + &pem;
+    let file = ("hosts.toml", "ca = 'ca.pem'\nclient = 'both.pem'");
+    assert_eq!(trust(tls(), &[ca, file, ("both.pem", &both)]).await, Ok(()));
+    let file = ("hosts.toml", "ca = 'ca.pem'");
+    let refused = trust(tls(), &[ca, file]).await;
+    assert!(matches!(refused, Err("tls" | "unreachable")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_folder_in_dockers_layout_has_authorities_and_a_client() {
+    let (ours, clients) = (Authority::new(), Authority::new());
+    let (certificate, key) = clients.sign("puller", 2999);
+    let server =
+        Server::start_with(Some(ours.server_for(NAME, 2999, Some(&clients))), manifest).await;
+    let world = World::new(&[], &[(NAME, &server)]);
+    let port = server.address().port();
+    let folder = format!("{NAME}_{port}_");
+    world.dir.write(&format!("{folder}/ca.crt"), &ours.pem);
+    world
+        .dir
+        .write(&format!("{folder}/client.cert"), certificate.pem());
+    world
+        .dir
+        .write(&format!("{folder}/client.key"), key.serialize_pem());
+    world.ask(&format!("{NAME}:{port}/app")).await.unwrap();
+}
+
+#[tokio::test]
+async fn trust_in_one_registry_is_no_trust_in_another() {
+    let ours = Authority::new();
+    let server = Server::start_with(Some(ours.server(NAME, 2999)), manifest).await;
+    let world = World::new(&[], &[(NAME, &server)]);
+    let port = server.address().port();
+    let server = format!("server = 'https://{NAME}:{port}'\n");
+    world
+        .dir
+        .write("a.test/hosts.toml", server.clone() + "skip_verify = true");
+    world.dir.write("b.test/hosts.toml", server);
+    world.ask("a.test/app").await.unwrap();
+    assert_eq!(world.ask("b.test/app").await.unwrap_err().label(), "tls");
+}
+
+#[tokio::test]
+async fn a_registry_on_this_machine_has_tls_where_that_is_written() {
+    let ours = Authority::new();
+    let server = Server::start_with(Some(ours.server("localhost", 2999)), manifest).await;
+    let image = format!("localhost:{}/app", server.address().port());
+    let world = World::new(&[], &[]);
+    assert_eq!(world.ask(&image).await.unwrap_err().label(), "unreachable");
+    let world = World::new(&[], &[]);
+    let folder = image.trim_end_matches("/app").replace(':', "_") + "_";
+    world
+        .dir
+        .write(&format!("{folder}/hosts.toml"), "skip_verify = true");
+    world.ask(&image).await.unwrap();
+}

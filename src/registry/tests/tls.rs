@@ -1,0 +1,135 @@
+//! Whom we believe to be a registry.
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::error::Chain;
+
+pub(super) const NAME: &str = "registry.test";
+
+/// A certificate authority of our own.
+pub(super) struct Authority {
+    pub(super) pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        // Each authority has a name of its own, as real ones do.
+        let name = format!("authority {}", fastrand::u64(..));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        Self { pem, issuer }
+    }
+
+    /// Returns what a server called `name` needs, valid until the first day of `year`.
+    pub(super) fn server(&self, name: &str, year: i32) -> TlsAcceptor {
+        self.server_for(name, year, None)
+    }
+
+    /// Returns what such a server needs that talks only to clients with a certificate by `clients`.
+    pub(super) fn server_for(
+        &self,
+        name: &str,
+        year: i32,
+        clients: Option<&Authority>,
+    ) -> TlsAcceptor {
+        let (certificate, key) = self.sign(name, year);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots
+                    .add(CertificateDer::from_pem_slice(clients.pem.as_bytes()).unwrap())
+                    .unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let config = builder.with_single_cert(vec![certificate.der().clone()], key);
+        TlsAcceptor::from(Arc::new(config.unwrap()))
+    }
+
+    /// Returns a certificate for `name` and its key, valid until the first day of `year`.
+    pub(super) fn sign(&self, name: &str, year: i32) -> (Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+}
+
+/// Asks a server with the certificate `tls` as `registry.test`, trusting `roots`.
+async fn check(tls: TlsAcceptor, roots: &[&Authority], expected: Result<Digest, (&str, &str)>) {
+    let server = Server::start_with(Some(tls), manifest).await;
+    let network = Network {
+        extra_roots: roots.iter().map(|root| root.pem.clone().into()).collect(),
+        addresses: vec![(NAME.to_owned(), server.address())],
+    };
+    let mut lookup = lookup(&server, "app:1", "shop", &[]);
+    let image = format!("{NAME}:{}/app:1", server.address().port());
+    lookup.image = Arc::new(image.parse().unwrap());
+    let answer = resolver_over(network, None)
+        .digest(&lookup, Duration::ZERO)
+        .await;
+    match (answer, expected) {
+        (Ok(answer), Ok(digest)) => assert_eq!(answer.digest, digest),
+        (Err(error), Err((label, words))) => {
+            let text = Chain(&error).to_string();
+            assert_eq!((error.label(), server.count("")), (label, 0), "{text}");
+            assert!(text.contains(words), "{text}");
+        }
+        (answer, _) => panic!("{answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_when_it_is_given() {
+    let ours = Authority::new();
+    check(ours.server(NAME, 2999), &[&ours], Ok(digest())).await;
+    let unknown = || Err(("tls", "UnknownIssuer"));
+    check(ours.server(NAME, 2999), &[&Authority::new()], unknown()).await;
+    check(ours.server(NAME, 2999), &[], unknown()).await;
+}
+
+#[tokio::test]
+async fn another_name_or_an_old_certificate_is_refused() {
+    let ours = Authority::new();
+    let other = ours.server("other.test", 2999);
+    check(other, &[&ours], Err(("tls", NAME))).await;
+    check(ours.server(NAME, 2001), &[&ours], Err(("tls", "expired"))).await;
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_not_spoken_to() {
+    let server = Server::start(manifest).await;
+    let network = Network {
+        extra_roots: vec![Authority::new().pem.into()],
+        addresses: vec![(NAME.to_owned(), server.address())],
+    };
+    let mut lookup = lookup(&server, "app:1", "shop", &[]);
+    let image = format!("{NAME}:{}/app:1", server.address().port());
+    lookup.image = Arc::new(image.parse().unwrap());
+    let error = resolver_over(network, None)
+        .digest(&lookup, Duration::ZERO)
+        .await;
+    assert_eq!(error.unwrap_err().label(), "unreachable");
+    assert_eq!(server.count("GET"), 0);
+}

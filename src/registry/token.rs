@@ -1,0 +1,300 @@
+//! Tokens: a credential exchanged for the right to read one repository, for a while.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::{
+    Method, Request, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use serde::Deserialize;
+use tokio::time::timeout;
+use url::{Url, form_urlencoded};
+
+use super::{
+    Fault, KEEP_FAILURE,
+    challenge::Bearer,
+    retry_after,
+    transport::{Transport, read_body},
+};
+use crate::{
+    credentials::{Candidate, Credential, Fingerprint},
+    memo::{Keep, Memo},
+};
+
+/// As the token specification says where the answer says nothing.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// No token is used for longer, whatever it says: rights may be taken away.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// Tokens stop being used this long before their end, or a quarter of their life if that is less.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// Tokens are a few KiB; those with many claims reach 16.
+const MAX_BODY: usize = 256 * 1024;
+
+/// Distinct tokens remembered.
+const CAPACITY: u64 = 20_000;
+
+/// Gets tokens and remembers them.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    memo: Memo<Key, Result<Token, Fault>>,
+    transport: Transport,
+    timeout: Duration,
+}
+
+/// All that a token depends on. The fingerprint keeps one namespace's token from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    realm: Url,
+    service: Option<String>,
+    scope: String,
+    credential: Fingerprint,
+}
+
+/// The value of an `Authorization` header.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) header: HeaderValue,
+    lifetime: Duration,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    /// A number; some services write it as text.
+    expires_in: Option<serde_json::Value>,
+}
+
+impl Tokens {
+    pub(super) fn new(transport: Transport, timeout: Duration) -> Self {
+        let keep = |token: &Result<Token, Fault>| match token {
+            Ok(token) => Keep::Good(token.lifetime - MARGIN.min(token.lifetime / 4)),
+            Err(_) => Keep::Bad(KEEP_FAILURE),
+        };
+        Self {
+            memo: Memo::new(CAPACITY, LONGEST_LIFETIME, keep),
+            transport,
+            timeout,
+        }
+    }
+
+    /// Returns a token for `scope`, and whether it is an older one: such a one may have been revoked.
+    pub(super) async fn get(
+        &self,
+        bearer: &Bearer,
+        scope: &str,
+        candidate: &Candidate,
+        max_age: Duration,
+    ) -> Result<(HeaderValue, bool), Fault> {
+        let key = Key {
+            realm: bearer.realm.clone(),
+            service: bearer.service.clone(),
+            scope: scope.to_owned(),
+            credential: candidate.fingerprint,
+        };
+        let ask = |_| {
+            let (transport, limit) = (self.transport.clone(), self.timeout);
+            let request = request(&key, &candidate.credential);
+            let host: Arc<str> = key.realm.host_str().unwrap_or_default().into();
+            async move {
+                let asked = timeout(limit, exchange(&transport, request)).await;
+                let found = asked.unwrap_or(Err(Fault::Timeout { after: limit }));
+                found.map_err(|source| Fault::TokenService {
+                    host,
+                    source: Box::new(source),
+                })
+            }
+        };
+        let hit = self.memo.get(&key, max_age, ask).await;
+        let hit = hit.map_err(|_| Fault::Aborted)?;
+        hit.value.map(|token| (token.header, hit.cached))
+    }
+}
+
+/// Returns the request that exchanges `credential` for a token.
+fn request(key: &Key, credential: &Credential) -> Request {
+    let mut query = vec![("scope", key.scope.as_str())];
+    query.extend(key.service.as_deref().map(|service| ("service", service)));
+    if let Credential::Identity(token) = credential {
+        // OAuth2, as the distribution project's oauth specification has it.
+        query.extend([
+            ("grant_type", "refresh_token"),
+            ("client_id", "podrefresh"),
+            ("refresh_token", token),
+        ]);
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
+        let mut request = Request::new(Method::POST, key.realm.clone());
+        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, form_type);
+        *request.body_mut() = Some(form.into());
+        return request;
+    }
+    let mut url = key.realm.clone();
+    url.query_pairs_mut().extend_pairs(query);
+    let mut request = Request::new(Method::GET, url);
+    let json = HeaderValue::from_static("application/json");
+    request.headers_mut().insert(ACCEPT, json);
+    if let Some(header) = basic(credential) {
+        request.headers_mut().insert(AUTHORIZATION, header);
+    }
+    request
+}
+
+async fn exchange(transport: &Transport, request: Request) -> Result<Token, Fault> {
+    let response = transport.send(request).await?;
+    match response.status() {
+        StatusCode::OK => Token::decode(&read_body(response, MAX_BODY).await?),
+        // Some services answer a wrong password so.
+        StatusCode::BAD_REQUEST => Err(Fault::Unauthorized),
+        // The address of the service came from the registry: a mistake there is no missing image.
+        StatusCode::NOT_FOUND => Err(Fault::Refused(404)),
+        _ => Err(retry_after::fault_of(response).await),
+    }
+}
+
+impl Token {
+    fn decode(body: &[u8]) -> Result<Self, Fault> {
+        let answer: Answer = serde_json::from_slice(body)
+            .map_err(|_| Fault::Malformed("its body is not a token in JSON"))?;
+        let token = [answer.token, answer.access_token].into_iter().flatten();
+        let token = token.into_iter().find(|token| !token.is_empty());
+        let token = token.ok_or(Fault::Malformed("its body holds no token"))?;
+        // A line end here would let the service write headers of its own.
+        if !token.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err(Fault::Malformed(
+                "its token holds characters no header may hold",
+            ));
+        }
+        let seconds = answer.expires_in.and_then(|value| match value {
+            serde_json::Value::String(text) => text.parse().ok(),
+            value => value.as_f64(),
+        });
+        let seconds = seconds.filter(|seconds| *seconds > 0.0);
+        let lifetime = seconds.map(Duration::try_from_secs_f64);
+        // What overflows is long.
+        let lifetime = lifetime.map_or(DEFAULT_LIFETIME, |d| d.unwrap_or(LONGEST_LIFETIME));
+        Ok(Self {
+            header: secret(format!("Bearer {token}"))?,
+            lifetime: lifetime.min(LONGEST_LIFETIME),
+        })
+    }
+}
+
+/// Returns the `Authorization` header for Basic; `None` for credentials that have no such form.
+pub(super) fn basic(credential: &Credential) -> Option<HeaderValue> {
+    match credential {
+        Credential::Basic { username, password } => {
+            let text = STANDARD.encode(format!("{username}:{password}"));
+            secret(format!("Basic {text}")).ok()
+        }
+        Credential::Anonymous | Credential::Identity(_) => None,
+    }
+}
+
+fn secret(text: String) -> Result<HeaderValue, Fault> {
+    let value = HeaderValue::try_from(text);
+    let mut value = value.map_err(|_| Fault::Malformed("it cannot be put into a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({:?})", self.lifetime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, expected: Result<(&str, u64), &str>) {
+        let found = Token::decode(body.as_bytes());
+        let found = found.as_ref().map(|token| {
+            let header = token.header.to_str().unwrap();
+            (header, token.lifetime.as_secs())
+        });
+        assert_eq!(found.map_err(Fault::label), expected, "{body}");
+    }
+
+    #[test]
+    fn both_names_of_a_token_are_read() {
+        check(r#"{"token": "a.b-c"}"#, Ok(("Bearer a.b-c", 60)));
+        check(
+            r#"{"access_token": "x", "expires_in": 300}"#,
+            Ok(("Bearer x", 300)),
+        );
+        check(
+            r#"{"token": "", "access_token": "x"}"#,
+            Ok(("Bearer x", 60)),
+        );
+        check(
+            r#"{"token": "a", "access_token": "b", "issued_at": "now"}"#,
+            Ok(("Bearer a", 60)),
+        );
+    }
+
+    #[test]
+    fn a_life_is_bounded_and_never_nonsense() {
+        check(
+            r#"{"token": "a", "expires_in": "90"}"#,
+            Ok(("Bearer a", 90)),
+        );
+        check(
+            r#"{"token": "a", "expires_in": "soon"}"#,
+            Ok(("Bearer a", 60)),
+        );
+        check(
+            r#"{"token": "a", "expires_in": 3600}"#,
+            Ok(("Bearer a", 3600)),
+        );
+        check(
+            r#"{"token": "a", "expires_in": 3601}"#,
+            Ok(("Bearer a", 3600)),
+        );
+        check(
+            r#"{"token": "a", "expires_in": 1e300}"#,
+            Ok(("Bearer a", 3600)),
+        );
+        check(r#"{"token": "a", "expires_in": 0}"#, Ok(("Bearer a", 60)));
+        check(r#"{"token": "a", "expires_in": -5}"#, Ok(("Bearer a", 60)));
+        check(
+            r#"{"token": "a", "expires_in": null}"#,
+            Ok(("Bearer a", 60)),
+        );
+    }
+
+    #[test]
+    fn what_is_no_token_is_an_error_and_no_panic() {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"token": ""}"#,
+            r#"{"token": 7}"#,
+            r#"{"token": "a\nX-Evil: 1"}"#,
+            r#"{"token": "a\u0000"}"#,
+            r#"{"token": "é"}"#,
+            r#"{"token": "a b"}"#,
+        ] {
+            check(body, Err("malformed"));
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let token = Token::decode(br#"{"token": "hunter2"}"#).unwrap();
+        assert_eq!(
+            format!("{token:?} {:?}", token.header),
+            "Token(60s) Sensitive"
+        );
+    }
+}
