@@ -1,0 +1,65 @@
+//! What is changed in a pod: its stamps, and the images that are pinned.
+
+use std::collections::BTreeMap;
+
+use super::review::{Place, Strings};
+use crate::policy::names::is_stamp;
+
+/// What Kubernetes lets all annotations of one object add up to.
+///
+/// Source: `k8s.io/apimachinery/pkg/api/validation`, `TotalAnnotationSizeLimitB`. A pod must not be refused
+/// because of our stamps.
+pub(super) const ANNOTATIONS_BYTES: usize = 256 * 1024;
+
+/// One change to the pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Write an annotation, over an old value or not.
+    Annotate {
+        /// The annotation.
+        key: String,
+        /// Its new value.
+        value: String,
+    },
+    /// Take an annotation that is there away.
+    Strip {
+        /// The annotation.
+        key: String,
+    },
+    /// Write another image into a container that has one.
+    SetImage {
+        /// The container.
+        place: Place,
+        /// Its new image.
+        image: String,
+    },
+}
+
+/// Returns whether the annotations stay below what Kubernetes allows once `stamps` are among them.
+pub fn fit(present: &Strings<'_>, stamps: &BTreeMap<String, String>) -> bool {
+    let kept = present
+        .iter()
+        .filter(|(key, _)| !is_stamp(key))
+        .map(|(key, value)| key.len() + value.len());
+    let added = stamps.iter().map(|(key, value)| key.len() + value.len());
+    kept.chain(added).sum::<usize>() <= ANNOTATIONS_BYTES
+}
+
+/// Returns what makes the stamps among the annotations `present` equal to `stamps`.
+///
+/// Whatever else looks like a stamp is none of ours: a template or a user forged it, or it names a container that
+/// has no answer now.
+pub fn of(present: &Strings<'_>, stamps: BTreeMap<String, String>) -> Vec<Edit> {
+    let strip = present
+        .keys()
+        .filter(|key| is_stamp(key) && !stamps.contains_key(&***key))
+        .map(|key| Edit::Strip {
+            key: key.to_string(),
+        })
+        .collect::<Vec<_>>();
+    let annotate = stamps
+        .into_iter()
+        .filter(|(key, value)| present.get(key.as_str()).is_none_or(|old| **old != **value))
+        .map(|(key, value)| Edit::Annotate { key, value });
+    strip.into_iter().chain(annotate).collect()
+}

@@ -1,0 +1,260 @@
+//! Serves HTTP/1.1 and HTTP/2 over TLS to clients that may be slow, many or hostile.
+//!
+//! The API server sends all its reviews over one HTTP/2 connection, so the streams of a connection never wait for
+//! each other: hyper gives each one its own task.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, StatusCode},
+    response::IntoResponse,
+};
+use futures::FutureExt;
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::{debug, error, info, warn};
+
+/// What a client may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections open at once; others wait in the kernel's queue.
+    pub connections: usize,
+    /// From the connection to the end of the handshake, and from there to the first request.
+    pub greeting: Duration,
+    /// From one HTTP/1.1 answer to the end of the next request's head.
+    pub idle: Duration,
+    /// Requests open at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// A silent HTTP/2 connection is pinged this often, and closed when no answer comes for as long.
+    pub ping: Duration,
+    /// What requests under way get to finish once the server is to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // An API server without HTTP/2 opens one for each review at once.
+            connections: 1024,
+            greeting: Duration::from_secs(10),
+            // The API server closes its idle connections after 90 s. It should be the first to do so: a request
+            // may be on its way into a connection that we close.
+            idle: Duration::from_secs(100),
+            streams: 1024,
+            ping: Duration::from_secs(20),
+            // More than the longest deadline that a webhook may have by its default of 10 s.
+            drain: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// Binds `address`; `[::]` also takes IPv4, and falls back to it where the kernel has no IPv6.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let failed = |source| BindError { address, source };
+    match TcpListener::bind(address).await {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            let ipv4 = (Ipv4Addr::UNSPECIFIED, address.port());
+            TcpListener::bind(ipv4).await.map_err(|_| failed(error))
+        }
+        bound => bound.map_err(failed),
+    }
+}
+
+/// Answers connections to `listener` with `router` until `shutdown` is done, then finishes what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let server = Arc::new(Server {
+        tls: TlsAcceptor::from(tls),
+        http: http(&limits),
+        router,
+        limits,
+    });
+    let permits = Arc::new(Semaphore::new(server.limits.connections));
+    let (stop, stopped) = watch::channel(());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            let permit = permits.clone().acquire_owned().await;
+            (
+                permit.expect("the semaphore must not be closed"),
+                listener.accept().await,
+            )
+        };
+        let (permit, stream) = tokio::select! {
+            () = &mut shutdown => break,
+            (permit, accepted) = accepted => match accepted {
+                Ok((stream, _)) => (permit, stream),
+                Err(error) => {
+                    pause_after(&error).await;
+                    continue;
+                }
+            },
+        };
+        let (server, mut stopped) = (server.clone(), stopped.clone());
+        tokio::spawn(async move {
+            // Whoever has not got as far as a request by then is not waited for.
+            tokio::select! {
+                Some(stream) = server.handshake(stream) => server.connection(stream, stopped).await,
+                _ = stopped.changed() => {}
+                else => {}
+            }
+            drop(permit);
+        });
+    }
+    drop((listener, stopped));
+    stop.send_replace(());
+    // Each connection holds a receiver until it ends.
+    if timeout(server.limits.drain, stop.closed()).await.is_err() {
+        warn!("Stopped with requests under way, they took too long to finish");
+    } else {
+        info!("Finished all requests under way");
+    }
+}
+
+/// Waits after a failed accept, unless only that one connection is lost.
+async fn pause_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        return;
+    }
+    // Most likely the process is out of files. A moment later it may have some again.
+    error!(error = %error, "Could not accept a connection: {error}");
+    sleep(Duration::from_secs(1)).await;
+}
+
+fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(64 * 1024);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(16 * 1024)
+        // The window bounds what one connection can make us hold; a stream's takes most reviews in one go.
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024)
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping);
+    http
+}
+
+struct Server {
+    tls: TlsAcceptor,
+    http: auto::Builder<TokioExecutor>,
+    router: Router,
+    limits: Limits,
+}
+
+impl Server {
+    /// Returns the encrypted stream, if the client gets that far in time.
+    async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        // Answers are small and awaited.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(error = %error, "Could not set TCP_NODELAY: {error}");
+        }
+        match timeout(self.limits.greeting, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                debug!(error = %error, "A TLS handshake failed: {error}");
+                None
+            }
+            Err(_) => {
+                debug!("A TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    /// Serves one client until it leaves, breaks the rules, or `stopped` changes and all is answered.
+    async fn connection(&self, stream: TlsStream<TcpStream>, mut stopped: watch::Receiver<()>) {
+        let (greeted, mut greeting) = watch::channel(false);
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(|request| {
+            greeted.send_if_modified(|greeted| !std::mem::replace(greeted, true));
+            isolated(router.clone(), request)
+        });
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        // hyper's own timeout for heads must be as long as a connection may idle; who has never asked for
+        // anything gets no such patience.
+        let greeting = greeting.wait_for(|greeted| *greeted);
+        let mut greeting = pin!(timeout(self.limits.greeting, greeting));
+        let (mut is_greeted, mut is_stopping) = (false, false);
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                greeted = &mut greeting, if !is_greeted => match greeted {
+                    Ok(_) => is_greeted = true,
+                    Err(_) => return debug!("A connection was closed, it asked for nothing"),
+                },
+                _ = stopped.changed(), if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        };
+        if let Err(error) = ended {
+            debug!(error = %error, "A connection broke: {error}");
+        }
+    }
+}
+
+/// Answers `request`, with a 500 if that panics; the connection and its other requests never notice.
+async fn isolated(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let answering = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
+    answering.await.unwrap_or_else(|_| {
+        error!("Answered a request with 500: its handler panicked");
+        Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    })
+}
+
+#[cfg(test)]
+mod tests;
