@@ -1,0 +1,171 @@
+//! Carries out what the gate lets through: evictions, one after the other, each answer remembered.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    memory::{Memory, SERVER},
+    outcome::{self, Asked},
+    survey::{Moved, Outdated},
+    tell,
+};
+use crate::{
+    cluster::{About, Eviction, Evictor, Leadership, Namespaces, Recorder},
+    error::Chain,
+    observe::metrics::{self, Metrics},
+};
+
+/// The one who evicts.
+#[derive(Debug)]
+pub(super) struct Actor {
+    /// Asks the API server.
+    pub(super) evictor: Evictor,
+    /// How long a pod counts as gone that the API server only checked; `None` if it is to do it.
+    pub(super) rehearsal: Option<Duration>,
+    /// How long a successor may take to become ready.
+    pub(super) progress_deadline: Duration,
+    /// Who may evict.
+    pub(super) leadership: Leadership,
+    /// Whose pods may be evicted.
+    pub(super) namespaces: Namespaces,
+    /// Where Events go.
+    pub(super) recorder: Recorder,
+    /// Where evictions are counted.
+    pub(super) metrics: Metrics,
+}
+
+/// A pod to evict.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// The pod, and what makes it outdated.
+    pub(super) outdated: &'a Outdated,
+    /// The uid of its workload.
+    pub(super) workload: &'a str,
+    /// What Events about its workload are about.
+    pub(super) about: Option<About>,
+}
+
+impl Actor {
+    /// Evicts one pod, unless something has changed since the gate let it through; says whether others
+    /// may be tried in this pass.
+    pub(super) async fn evict(&self, target: Target<'_>, memory: &mut Memory) -> bool {
+        let outdated = target.outdated;
+        let pod = &outdated.pod;
+        let now = Instant::now();
+        if memory.server.hold(SERVER, now) || !self.leadership.leads(now) {
+            return false;
+        }
+        // Those before it may have taken a while.
+        let home = self.namespaces.get(&pod.namespace);
+        let is_ours = home.is_some_and(|home| home.enabled && !home.terminating);
+        if !is_ours || !outdated.wishes.window.open(Timestamp::now()) {
+            return true;
+        }
+        let Some(owner) = &pod.owner else {
+            return true;
+        };
+        let answer = self.evictor.evict(pod, self.rehearsal.is_some()).await;
+        let outcome = match &answer {
+            Eviction::Evicted if self.rehearsal.is_some() => "dry_run",
+            answer => answer.label(),
+        };
+        metrics::count(&self.metrics.refresh_evictions, outcome);
+        let targets = tell::targets(outdated);
+        let asked = Asked {
+            pod,
+            owner,
+            workload: target.workload,
+            targets: &targets,
+            rehearsal: self.rehearsal,
+            progress_deadline: self.progress_deadline,
+        };
+        let outcome = outcome::note(memory, asked, &answer, Instant::now());
+        self.tell(target, &answer);
+        if outcome.news {
+            self.log(outdated, &answer);
+        } else {
+            let (ns, name, reason) = (&pod.namespace, &pod.name, answer.label());
+            debug!(pod.namespace = %ns, pod.name = %name, reason, "Did not evict {ns}/{name}, as before");
+        }
+        outcome.go_on
+    }
+
+    fn tell(&self, target: Target<'_>, answer: &Eviction) {
+        let outdated = target.outdated;
+        let notice = match (answer, target.about) {
+            (Eviction::Evicted, _) if self.rehearsal.is_none() => tell::evicted(outdated),
+            (
+                Eviction::Blocked { message, .. }
+                | Eviction::Misconfigured { message }
+                | Eviction::Forbidden { message },
+                Some(about),
+            ) => tell::blocked(about, outdated, message),
+            _ => return,
+        };
+        self.recorder.record(notice);
+    }
+
+    /// Logs what has become of an eviction. A refusal that passes by itself is no warning.
+    fn log(&self, outdated: &Outdated, answer: &Eviction) {
+        let (ns, name) = (&outdated.pod.namespace, &outdated.pod.name);
+        let reason = answer.label();
+        let dry = match self.rehearsal {
+            Some(_) => " (dry run)",
+            None => "",
+        };
+        match answer {
+            Eviction::Evicted => self.log_evicted(outdated),
+            Eviction::Blocked {
+                budget, message, ..
+            } => info!(
+                pod.namespace = %ns, pod.name = %name, reason, budget,
+                "Did not evict {ns}/{name} yet{dry}: {message}"
+            ),
+            Eviction::Deferred { message } => info!(
+                pod.namespace = %ns, pod.name = %name, reason,
+                "Left the eviction of {ns}/{name} to another{dry}: {message}"
+            ),
+            Eviction::Misconfigured { message } | Eviction::Forbidden { message } => warn!(
+                pod.namespace = %ns, pod.name = %name, reason,
+                "Could not evict {ns}/{name}{dry}: {message}"
+            ),
+            Eviction::Gone | Eviction::Replaced => debug!(
+                pod.namespace = %ns, pod.name = %name, reason, "{ns}/{name} is gone already"
+            ),
+            Eviction::NamespaceTerminating => debug!(
+                pod.namespace = %ns, pod.name = %name, reason, "{ns} is being deleted"
+            ),
+            Eviction::Busy { .. } => info!(reason, "The API server is busy: evictions wait"),
+            Eviction::Failed(cause) => warn!(
+                pod.namespace = %ns, pod.name = %name, reason, error = %Chain(cause),
+                "Could not evict {ns}/{name}{dry}: {}", Chain(cause)
+            ),
+        }
+    }
+
+    fn log_evicted(&self, outdated: &Outdated) {
+        let pod = &outdated.pod;
+        let (ns, name) = (&pod.namespace, &pod.name);
+        let Some(Moved {
+            lookup, from, to, ..
+        }) = outdated.moved.first()
+        else {
+            return;
+        };
+        let what = match self.rehearsal {
+            Some(_) => "Would have evicted",
+            None => "Evicted",
+        };
+        info!(
+            pod.namespace = %ns, pod.name = %name,
+            owner.name = pod.owner.as_ref().map(|owner| &*owner.name),
+            image = %lookup.image,
+            digest.running = from.as_ref().map(tracing::field::display),
+            digest.wanted = %to.digest,
+            "{what} {ns}/{name}: {}", tell::moves(outdated)
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! What manifests and nodes say of containers that seem outdated: do they run the same image after all?
+//!
+//! It is asked for only what seems outdated. A hint: all of it may be lost at any time.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    cluster::Platform,
+    policy::{Children, Container, Digest, Running, Verdict, verdict},
+    registry::{Lookup, Manifest},
+};
+
+/// The first pause after a question without an answer; it doubles up to the poll interval.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+
+/// What is known so far.
+#[derive(Debug)]
+pub(super) struct Facts {
+    interval: Duration,
+    manifests: HashMap<(Lookup, Digest), Fact<ManifestFact>>,
+    platforms: HashMap<Arc<str>, Fact<Option<Arc<Platform>>>>,
+}
+
+/// What is known of the manifest with a digest.
+#[derive(Debug, Clone)]
+pub(super) enum ManifestFact {
+    /// What stands in it.
+    Read(Arc<Manifest>),
+    /// The registry has it no more.
+    Gone,
+    /// The registry did not say, though asked.
+    Failed,
+}
+
+/// What keeps a container that seems outdated from being so for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Doubt {
+    /// An answer is still to come.
+    Open,
+    /// The registry does not say.
+    Failing,
+}
+
+/// Something to find out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Question {
+    /// What stands in the manifest with this digest, in the repository of this lookup?
+    Manifest(Lookup, Digest),
+    /// Which platform has the node of this name?
+    Platform(Arc<str>),
+}
+
+/// The end of a question.
+#[derive(Debug)]
+pub(super) enum Landed {
+    /// About a manifest; with the least pause before it is asked again, if the registry wants one.
+    Manifest((Lookup, Digest), ManifestFact, Duration),
+    /// About a node: its platform, if it has one; `None` when nobody said.
+    Platform(Arc<str>, Option<Option<Arc<Platform>>>),
+}
+
+#[derive(Debug)]
+struct Fact<T> {
+    answer: Option<T>,
+    failures: u32,
+    /// When to ask; `None` when there is nothing more to ask.
+    next: Option<Instant>,
+    in_flight: bool,
+    used: bool,
+}
+
+impl Facts {
+    /// Returns a memory without any facts, which asks again for what failed every `interval` at least.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            manifests: HashMap::new(),
+            platforms: HashMap::new(),
+        }
+    }
+
+    /// Begins a count of the facts in use.
+    pub(super) fn begin_use(&mut self) {
+        self.manifests
+            .values_mut()
+            .for_each(|fact| fact.used = false);
+        self.platforms
+            .values_mut()
+            .for_each(|fact| fact.used = false);
+    }
+
+    /// Forgets the facts that nobody used since `begin_use`.
+    pub(super) fn end_use(&mut self) {
+        self.manifests.retain(|_, fact| fact.used || fact.in_flight);
+        self.platforms.retain(|_, fact| fact.used || fact.in_flight);
+    }
+
+    /// Returns the verdict on a container on `node` that is outdated by its digests alone, and what makes
+    /// that doubtful if it stays so. What is missing becomes due.
+    pub(super) fn judge(
+        &mut self,
+        node: Option<&Arc<str>>,
+        container: &Container,
+        lookup: &Lookup,
+        target: &Digest,
+        now: Instant,
+    ) -> (Verdict, Option<Doubt>) {
+        let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
+        let running = match &container.running {
+            Running::Manifest(digest) => Some(digest),
+            Running::NotStarted | Running::Unusable => None,
+        };
+        let mut doubts = Vec::new();
+        let wanted = [Some(target), stamp, running];
+        let manifests = wanted.map(|digest| {
+            let key = (lookup.clone(), digest?.clone());
+            match ask(&mut self.manifests, key, now) {
+                Some(ManifestFact::Read(manifest)) => return Some(manifest),
+                // What nobody can pull any more is not what a new pod would get.
+                Some(ManifestFact::Gone) if digest != Some(target) => {}
+                Some(ManifestFact::Gone | ManifestFact::Failed) => doubts.push(Doubt::Failing),
+                None => doubts.push(Doubt::Open),
+            }
+            None
+        });
+        let mut verdict = by_manifests(container, target, &manifests, None);
+        // An image is the same on all platforms: then no node is asked.
+        let any_index = manifests.iter().flatten().any(|it| it.is_index());
+        if let (Verdict::Outdated, true, Some(node)) = (verdict, any_index, node) {
+            match ask(&mut self.platforms, Arc::clone(node), now) {
+                Some(platform) => {
+                    verdict = by_manifests(container, target, &manifests, platform.as_deref());
+                }
+                None => doubts.push(Doubt::Open),
+            }
+        }
+        let doubt = doubts.into_iter().min();
+        (verdict, doubt.filter(|_| verdict == Verdict::Outdated))
+    }
+
+    /// Returns at most `count` questions that are due, which are under way from now on.
+    pub(super) fn take_due(&mut self, now: Instant, count: usize) -> Vec<Question> {
+        let manifests = (self.manifests.iter_mut()).filter_map(|((lookup, digest), fact)| {
+            fact.take_off(now)
+                .then(|| Question::Manifest(lookup.clone(), digest.clone()))
+        });
+        let platforms = (self.platforms.iter_mut()).filter_map(|(node, fact)| {
+            fact.take_off(now)
+                .then(|| Question::Platform(Arc::clone(node)))
+        });
+        manifests.chain(platforms).take(count).collect()
+    }
+
+    /// Returns when the next question is due, of those that are not under way.
+    pub(super) fn soonest(&self) -> Option<Instant> {
+        let manifests = self.manifests.values().filter_map(Fact::due);
+        let platforms = self.platforms.values().filter_map(Fact::due);
+        manifests.chain(platforms).min()
+    }
+
+    /// Takes in an answer.
+    pub(super) fn landed(&mut self, landed: Landed, now: Instant) {
+        match landed {
+            Landed::Manifest(key, answer, least) => {
+                let Some(fact) = self.manifests.get_mut(&key) else {
+                    return;
+                };
+                let again = match answer {
+                    ManifestFact::Read(_) => None,
+                    // It may come back, but nobody waits for it.
+                    ManifestFact::Gone => Some(self.interval),
+                    ManifestFact::Failed => Some(fact.pause(self.interval).max(least)),
+                };
+                fact.settle(Some(answer), again, now);
+            }
+            Landed::Platform(node, answer) => {
+                let Some(fact) = self.platforms.get_mut(&node) else {
+                    return;
+                };
+                let again = answer.is_none().then(|| fact.pause(self.interval));
+                fact.settle(answer, again, now);
+            }
+        }
+    }
+}
+
+/// Returns the verdict by what stands in the manifests of the target, the stamp and the running image.
+fn by_manifests(
+    container: &Container,
+    target: &Digest,
+    manifests: &[Option<Arc<Manifest>>; 3],
+    platform: Option<&Platform>,
+) -> Verdict {
+    let [of_target, ..] = manifests;
+    let images = manifests
+        .each_ref()
+        .map(|manifest| manifest.as_ref()?.image_for(platform));
+    let children = Children {
+        of_target: of_target.as_ref().map_or(&[], |it| it.children()),
+        target: images[0],
+        stamp: images[1],
+        running: images[2],
+    };
+    verdict(container, Some(target), Some(children))
+}
+
+/// Returns what is known under `key`, which is in use from now on.
+fn ask<K: Hash + Eq, T: Clone>(facts: &mut HashMap<K, Fact<T>>, key: K, now: Instant) -> Option<T> {
+    let fact = facts.entry(key).or_insert_with(|| Fact {
+        answer: None,
+        failures: 0,
+        next: Some(now),
+        in_flight: false,
+        used: true,
+    });
+    fact.used = true;
+    fact.answer.clone()
+}
+
+impl<T> Fact<T> {
+    fn due(&self) -> Option<Instant> {
+        self.next.filter(|_| !self.in_flight)
+    }
+
+    fn take_off(&mut self, now: Instant) -> bool {
+        let is_due = self.due().is_some_and(|due| due <= now);
+        self.in_flight |= is_due;
+        is_due
+    }
+
+    /// Returns how long to wait after one more failure.
+    fn pause(&mut self, interval: Duration) -> Duration {
+        let pause = FIRST_RETRY.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        pause.min(interval)
+    }
+
+    fn settle(&mut self, answer: Option<T>, again: Option<Duration>, now: Instant) {
+        self.answer = answer;
+        self.in_flight = false;
+        self.next = again.map(|pause| now + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests;

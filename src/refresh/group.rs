@@ -1,0 +1,274 @@
+//! The owners of outdated pods with all their pods, as the gate wants them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{
+    facts::Doubt,
+    memory::Memory,
+    survey::{self, Outdated, Survey},
+};
+use crate::cluster::About;
+use crate::policy::{
+    Digest, Owner, Pod,
+    gate::{self, Hold, Limits, Member},
+};
+
+/// The pods of one moment, and what is to say of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene<'a> {
+    /// All pods of the cache, ordered by namespace.
+    pub(super) pods: &'a [Arc<Pod>],
+    /// What was found.
+    pub(super) survey: &'a Survey,
+    /// What the operator has set.
+    pub(super) limits: Limits,
+    /// The steady clock.
+    pub(super) now: Instant,
+    /// The wall clock.
+    pub(super) wall: Timestamp,
+}
+
+impl Scene<'_> {
+    /// Returns what the wall clock would have shown at `at`, were it always as it is now.
+    ///
+    /// So a clock that is set neither makes a digest old nor forgets an eviction.
+    pub(super) fn wall_at(&self, at: Instant) -> Timestamp {
+        self.wall - self.now.saturating_duration_since(at)
+    }
+
+    /// Returns the places of the pods in `namespace`.
+    fn of(&self, namespace: &str) -> Range<usize> {
+        let start = self.pods.partition_point(|pod| *pod.namespace < *namespace);
+        let count = self.pods[start..].partition_point(|pod| *pod.namespace == *namespace);
+        start..start + count
+    }
+
+    /// Returns the direct owners of the pods in `namespace`, each once.
+    pub(super) fn owners(&self, namespace: &str) -> Vec<Arc<Owner>> {
+        let mut seen = HashSet::new();
+        self.pods[self.of(namespace)]
+            .iter()
+            .filter_map(|pod| pod.owner.as_ref())
+            .filter(|owner| seen.insert(&owner.uid))
+            .cloned()
+            .collect()
+    }
+}
+
+/// A workload with outdated pods, or one of its direct owners while the workload has not been read.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// One of the direct owners of its pods.
+    pub(super) owner: Arc<Owner>,
+    /// Its namespace.
+    pub(super) namespace: Arc<str>,
+    /// The workload's uid in the memory, if it has been read.
+    pub(super) workload: Option<Box<str>>,
+    /// Indices of its pods.
+    members: Vec<usize>,
+}
+
+/// Returns the owners with outdated pods and those whose pods are being replaced, each with all its pods.
+pub(super) fn groups(scene: Scene<'_>, memory: &Memory) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_uid: HashMap<&str, usize> = HashMap::new();
+    let mut namespaces = HashSet::new();
+    let outdated = scene.survey.outdated.iter().map(|Outdated { pod, .. }| {
+        let owner = pod.owner.as_ref();
+        let owner = owner.expect("an outdated pod must have an owner");
+        (owner, &pod.namespace)
+    });
+    let turning = memory.turning.values();
+    let turning = turning.map(|turn| (&turn.owner, &turn.namespace));
+    for (owner, namespace) in outdated.chain(turning) {
+        let workload = memory.workload_of(owner);
+        by_uid
+            .entry(workload.unwrap_or(&owner.uid))
+            .or_insert_with(|| {
+                namespaces.insert(namespace);
+                groups.push(Group {
+                    owner: owner.clone(),
+                    namespace: namespace.clone(),
+                    workload: workload.map(Into::into),
+                    members: Vec::new(),
+                });
+                groups.len() - 1
+            });
+    }
+    for index in namespaces.into_iter().flat_map(|name| scene.of(name)) {
+        let Some(owner) = &scene.pods[index].owner else {
+            continue;
+        };
+        if let Some(group) = by_uid.get(memory.workload_of(owner).unwrap_or(&owner.uid)) {
+            groups[*group].members.push(index);
+        }
+    }
+    groups
+}
+
+impl Group {
+    /// Returns the group as the gate sees it. `recent` is how many pods of its namespace went lately.
+    ///
+    /// While it is not known how many pods the workload wants, it is assumed that none is missing: then
+    /// pods that others hold back already cost no call, and any other is only let go after a reading.
+    pub(super) fn view<'a>(
+        &self,
+        scene: Scene<'a>,
+        memory: &Memory,
+        recent: u32,
+    ) -> gate::Workload<'a> {
+        let uid = self.workload.as_deref();
+        let missed = self.missed(scene);
+        let member = |&index: &usize| {
+            let pod: &'a Pod = &scene.pods[index];
+            Member {
+                pod,
+                evicted: memory.is_going(&pod.uid),
+                refused: refused(pod, uid, memory, scene.now),
+                standing: match scene.survey.standings[index] {
+                    survey::Standing::Unknown => gate::Standing::Unknown,
+                    survey::Standing::Current => gate::Standing::Current,
+                    survey::Standing::Outdated(at) => {
+                        gate::Standing::Outdated(facts(scene, &scene.survey.outdated[at], &missed))
+                    }
+                },
+            }
+        };
+        let desired = if memory.owners.hold(&self.owner.uid, scene.now) {
+            None
+        } else {
+            let known = uid.and_then(|uid| memory.desired(uid, scene.now));
+            known.or_else(|| u32::try_from(self.staying(scene).count()).ok())
+        };
+        gate::Workload {
+            desired,
+            recent,
+            members: self.members.iter().map(member).collect(),
+        }
+    }
+
+    /// Returns its pods that are not on their way out, and what their verdicts come to.
+    fn staying<'a>(
+        &self,
+        scene: Scene<'a>,
+    ) -> impl Iterator<Item = (&'a Arc<Pod>, survey::Standing)> {
+        (self.members.iter())
+            .map(move |&index| (&scene.pods[index], scene.survey.standings[index]))
+            .filter(|(pod, _)| !pod.terminating)
+    }
+
+    /// Says whether it has `desired` pods, all of which run what their tags mean and are ready.
+    pub(super) fn is_fresh(&self, scene: Scene<'_>, memory: &Memory, desired: u32) -> bool {
+        let mut count = 0;
+        let all = self.staying(scene).all(|(pod, standing)| {
+            count += 1;
+            standing == survey::Standing::Current && pod.ready && !memory.is_going(&pod.uid)
+        });
+        all && desired.max(1) <= count
+    }
+
+    /// Returns what Events about the group are about: its workload, or, while that cannot be read, its
+    /// pods' direct owner. `None` while it has not been tried.
+    pub(super) fn about(&self, memory: &Memory, now: Instant) -> Option<About> {
+        let workload = self.workload.as_ref().and_then(|uid| memory.workload(uid));
+        match workload {
+            Some(workload) => Some(About::workload(workload)),
+            None if memory.owners.hold(&self.owner.uid, now) => {
+                About::owner(&self.namespace, &self.owner)
+            }
+            None => None,
+        }
+    }
+
+    /// Returns the outdated pods of the group.
+    pub(super) fn outdated<'a>(&self, scene: Scene<'a>) -> impl Iterator<Item = &'a Outdated> {
+        self.members
+            .iter()
+            .filter_map(move |&index| match scene.survey.standings[index] {
+                survey::Standing::Outdated(at) => Some(&scene.survey.outdated[at]),
+                _ => None,
+            })
+    }
+
+    /// Returns the containers and digests that a replacement has missed: it was created after the digest
+    /// was first seen, is Ready, and is outdated for it all the same (a stale mirror, an image from the
+    /// node's cache).
+    fn missed<'a>(&self, scene: Scene<'a>) -> Missed<'a> {
+        let mut missed = Missed::new();
+        for outdated in self
+            .outdated(scene)
+            .filter(|it| it.pod.ready && it.doubt.is_none())
+        {
+            let late = (outdated.moved.iter()).filter(|moved| is_late(scene, outdated, moved));
+            missed.extend(late.map(|moved| (&*moved.container, &moved.to.digest)));
+        }
+        missed
+    }
+}
+
+/// Returns what the API server refused the pod's eviction for, while it is too early to ask again.
+fn refused(pod: &Pod, workload: Option<&str>, memory: &Memory, now: Instant) -> Option<Hold> {
+    if workload.is_some_and(|uid| memory.workloads.hold(uid, now)) {
+        return Some(Hold::Refused);
+    }
+    // A budget holds all ready pods of a workload; one that is not ready it may let go.
+    let budget = pod.ready && workload.is_some_and(|uid| memory.ready.hold(uid, now));
+    (budget || memory.pods.hold(&pod.uid, now)).then_some(Hold::Pdb)
+}
+
+/// Says whether the pod was created when the container's tag meant what it should run, as it is certain now.
+fn is_late(scene: Scene<'_>, outdated: &Outdated, moved: &survey::Moved) -> bool {
+    let first = scene.wall_at(moved.to.first);
+    outdated.since <= moved.to.last && moved.to.precedes(first, outdated.pod.created)
+}
+
+/// Containers and the digests they should run by now.
+type Missed<'a> = HashSet<(&'a str, &'a Digest)>;
+
+fn facts<'a>(scene: Scene<'a>, outdated: &'a Outdated, missed: &Missed<'_>) -> gate::Outdated<'a> {
+    // A replacement that came back as old as before is given time to become ready before it goes, too:
+    // else one that crashes would be evicted again and again.
+    let age = scene.wall.duration_since(outdated.pod.created);
+    let deadline = SignedDuration::try_from(scene.limits.progress_deadline);
+    let young = deadline.is_ok_and(|deadline| age < deadline);
+    let targets = (outdated.moved.iter())
+        .map(|moved| gate::Target {
+            first_seen: scene.wall_at(moved.to.first),
+            last_seen: scene.wall_at(moved.to.last),
+            // What the tag meant before the pod was seen so says nothing against it, and nothing has been
+            // seen before it is known that this is another image at all.
+            sightings: if outdated.since <= moved.to.last && outdated.doubt != Some(Doubt::Open) {
+                moved.to.sightings
+            } else {
+                0
+            },
+            ineffective: missed.contains(&(&*moved.container, &moved.to.digest))
+                || young && is_late(scene, outdated, moved),
+        })
+        .collect();
+    gate::Outdated {
+        wishes: &outdated.wishes,
+        targets,
+        registry_failing: outdated.registry_failing || outdated.doubt == Some(Doubt::Failing),
+    }
+}
+
+impl Outdated {
+    /// Says whether it is certain what the pod should run: another image, and each of its tags was asked for
+    /// twice, at least `apart`, and at least once since the pod has been seen so.
+    pub(super) fn is_certain(&self, apart: Duration) -> bool {
+        let mut targets = self.moved.iter().map(|moved| &moved.to);
+        self.doubt.is_none() && targets.all(|to| to.is_confirmed(apart) && self.since <= to.last)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! What the leader remembers between two looks at the cluster. A hint: all of it may be lost at any time.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::waits::Waits;
+use crate::{cluster::Workload, policy::Owner};
+
+/// How long a workload's count of desired pods may be used to hold pods back. To let one go it is read anew.
+const READING_TIME: Duration = Duration::from_secs(30);
+
+/// How long a workload that none of our pods belong to is remembered.
+const KEEP: Duration = Duration::from_secs(600);
+
+/// The first and the longest pause after a refused eviction; the first as `kubectl drain` has it. Where images are asked for more often, the first
+/// one is no longer than that.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// The same after the API server was busy or away: it comes back for all at once.
+const SERVER_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The length of the budget's minute, with a little on top as it includes both of its ends.
+const MINUTE: Duration = Duration::from_millis(60_001);
+
+/// The only one who is waited for in `Memory::server`.
+pub(super) const SERVER: &str = "";
+
+/// The memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// The workloads last read, by their uid.
+    readings: HashMap<Box<str>, Reading>,
+    /// The uid of the workload that the pods of a direct owner belong to, by the owner's uid.
+    belongs: HashMap<Box<str>, Box<str>>,
+    /// Pods that are going for our sake, by uid; with a time, only until then.
+    going: HashMap<Box<str>, Option<Instant>>,
+    /// The workloads that have lost pods for our sake and do not run the new image all over yet.
+    pub(super) turning: HashMap<Box<str>, Turn>,
+    /// When evictions of the last minute were answered, oldest first, and in which namespace.
+    evictions: VecDeque<(Instant, Arc<str>)>,
+    /// Pods that the API server refused to evict.
+    pub(super) pods: Waits,
+    /// Workloads whose ready pods it refused to evict: a budget.
+    pub(super) ready: Waits,
+    /// Workloads of which it refused to evict any pod.
+    pub(super) workloads: Waits,
+    /// Direct owners whose workload could not be read.
+    pub(super) owners: Waits,
+    /// The API server itself.
+    pub(super) server: Waits,
+}
+
+/// A workload as last read.
+#[derive(Debug)]
+struct Reading {
+    workload: Workload,
+    at: Instant,
+    used: Instant,
+}
+
+/// A workload whose pods are being replaced.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    /// The direct owner of the pod evicted last.
+    pub(super) owner: Arc<Owner>,
+    /// Its namespace.
+    pub(super) namespace: Arc<str>,
+    /// What the pod evicted last was to run.
+    pub(super) targets: String,
+    /// How many pods were evicted.
+    pub(super) evicted: u32,
+    /// Until when it is waited for.
+    pub(super) until: Instant,
+}
+
+impl Memory {
+    /// Returns an empty memory of one who looks for news every `poll_interval`.
+    pub(super) fn new(poll_interval: Duration) -> Self {
+        let waits = || Waits::new(PAUSES.0.min(poll_interval), PAUSES.1);
+        Self {
+            readings: HashMap::new(),
+            belongs: HashMap::new(),
+            going: HashMap::new(),
+            turning: HashMap::new(),
+            evictions: VecDeque::new(),
+            pods: waits(),
+            ready: waits(),
+            workloads: waits(),
+            owners: waits(),
+            server: Waits::new(SERVER_PAUSES.0, SERVER_PAUSES.1),
+        }
+    }
+
+    /// Forgets what is over at `now`; `pods` are the uids of all pods that are still seen.
+    pub(super) fn tidy<'a>(&mut self, now: Instant, pods: impl Iterator<Item = &'a str>) {
+        if !self.going.is_empty() {
+            let seen: HashSet<&str> = pods.filter(|uid| self.going.contains_key(*uid)).collect();
+            self.going.retain(|uid, until| {
+                seen.contains(&**uid) && until.is_none_or(|until| now < until)
+            });
+        }
+        self.readings.retain(|_, reading| now < reading.used + KEEP);
+        let readings = &self.readings;
+        self.belongs
+            .retain(|_, workload| readings.contains_key(workload));
+        self.turning.retain(|_, turn| now < turn.until);
+        while self
+            .evictions
+            .front()
+            .is_some_and(|(at, _)| *at + MINUTE < now)
+        {
+            self.evictions.pop_front();
+        }
+        for waits in [&mut self.pods, &mut self.ready, &mut self.workloads] {
+            waits.tidy(now);
+        }
+        self.owners.tidy(now);
+        self.server.tidy(now);
+    }
+
+    /// Notes a workload as it was just read, and which direct owners' pods belong to it.
+    pub(super) fn read(
+        &mut self,
+        workload: Workload,
+        owners: impl IntoIterator<Item = Box<str>>,
+        now: Instant,
+    ) {
+        let uid: Box<str> = workload.uid.as_str().into();
+        for owner in owners {
+            self.owners.over(&owner);
+            self.belongs.insert(owner, uid.clone());
+        }
+        let reading = Reading {
+            workload,
+            at: now,
+            used: now,
+        };
+        self.readings.insert(uid, reading);
+    }
+
+    /// Notes that it is not known any more which workload a direct owner's pods belong to.
+    pub(super) fn unread(&mut self, owner: &str) {
+        self.belongs.remove(owner);
+    }
+
+    /// Returns the uid of the workload that a direct owner's pods belong to, if that is known.
+    pub(super) fn workload_of(&self, owner: &Owner) -> Option<&str> {
+        self.belongs.get(&owner.uid).map(|uid| &**uid)
+    }
+
+    /// Returns a workload as it was last read, however long ago.
+    pub(super) fn workload(&self, uid: &str) -> Option<&Workload> {
+        self.readings.get(uid).map(|reading| &reading.workload)
+    }
+
+    /// Notes that a workload has pods that are of interest, so that it is not forgotten.
+    pub(super) fn keep(&mut self, uid: &str, now: Instant) {
+        if let Some(reading) = self.readings.get_mut(uid) {
+            reading.used = now;
+        }
+    }
+
+    /// Returns how many pods a workload wanted lately, if that is known.
+    pub(super) fn desired(&self, uid: &str, now: Instant) -> Option<u32> {
+        self.readings
+            .get(uid)
+            .filter(|reading| now < reading.at + READING_TIME)
+            .map(|reading| reading.workload.desired)
+    }
+
+    /// Notes that the pod is on its way out: until it is gone, or until `until`.
+    pub(super) fn goes(&mut self, pod: &str, until: Option<Instant>) {
+        self.going.insert(pod.into(), until);
+    }
+
+    /// Says whether the pod is on its way out for our sake.
+    pub(super) fn is_going(&self, pod: &str) -> bool {
+        self.going.contains_key(pod)
+    }
+
+    /// Says whether any pod is on its way out for our sake.
+    pub(super) fn anything_goes(&self) -> bool {
+        !self.going.is_empty()
+    }
+
+    /// Counts an eviction against the budget.
+    pub(super) fn spend(&mut self, namespace: &Arc<str>, now: Instant) {
+        self.evictions.push_back((now, namespace.clone()));
+    }
+
+    /// Returns when evictions of the last minute were answered, and in which namespace.
+    pub(super) fn evictions(&self) -> impl Iterator<Item = (Instant, &str)> {
+        self.evictions.iter().map(|(at, ns)| (*at, &**ns))
+    }
+
+    /// Returns the first time after `now` at which something here stops holding pods back.
+    pub(super) fn next_end(&self, now: Instant) -> Option<Instant> {
+        let doubts = self.going.values().filter_map(|until| *until);
+        let budget = self.evictions.front().map(|(at, _)| *at + MINUTE);
+        let waits = [
+            &self.pods,
+            &self.ready,
+            &self.workloads,
+            &self.owners,
+            &self.server,
+        ];
+        let refusals = waits.into_iter().flat_map(Waits::ends);
+        refusals
+            .chain(doubts)
+            .chain(budget)
+            .filter(|at| now < *at)
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

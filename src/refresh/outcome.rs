@@ -1,0 +1,140 @@
+//! What an answer to an eviction comes to: what is remembered of it, and whether it is worth a line.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    memory::{Memory, SERVER, Turn},
+    target::after,
+};
+use crate::{
+    cluster::{CallError, Eviction},
+    policy::{Owner, Pod},
+};
+
+/// The time a sent eviction without an answer is taken for done: longer than the API server works on one.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// The time one is taken for done that failed in the API server: it was, or was not, done by then, and the
+/// cache has only to show it.
+const FAILURE: Duration = Duration::from_secs(10);
+
+/// An eviction that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The pod.
+    pub(super) pod: &'a Pod,
+    /// Its direct owner.
+    pub(super) owner: &'a Arc<Owner>,
+    /// The uid of its workload.
+    pub(super) workload: &'a str,
+    /// What the pod was to run.
+    pub(super) targets: &'a str,
+    /// How long the pod counts as gone although nothing was done, if it was a dry run.
+    pub(super) rehearsal: Option<Duration>,
+    /// How long its successor may take.
+    pub(super) progress_deadline: Duration,
+}
+
+/// What follows from an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Whether it is another answer than the last time.
+    pub(super) news: bool,
+    /// Whether others may be tried in this pass.
+    pub(super) go_on: bool,
+}
+
+/// Remembers what an answer that came at `now` says.
+pub(super) fn note(
+    memory: &mut Memory,
+    asked: Asked<'_>,
+    answer: &Eviction,
+    now: Instant,
+) -> Outcome {
+    let Asked { pod, workload, .. } = asked;
+    let label = answer.label();
+    let (mut news, mut go_on) = (true, true);
+    match answer {
+        Eviction::Evicted => news = evicted(memory, asked, now),
+        Eviction::Gone | Eviction::Replaced => {
+            // The cache will show it soon; a moment of doubt is enough.
+            memory.goes(&pod.uid, Some(after(now, SILENCE)));
+        }
+        Eviction::Blocked {
+            budget,
+            retry_after,
+            ..
+        } => {
+            let why = format!("{label} {}", budget.as_deref().unwrap_or_default());
+            news = if pod.ready {
+                memory.ready.refused(workload, &why, *retry_after, now)
+            } else {
+                memory.pods.refused(&pod.uid, &why, *retry_after, now)
+            };
+        }
+        Eviction::Deferred { .. } => {
+            news = memory.pods.refused(&pod.uid, label, None, now);
+        }
+        Eviction::Misconfigured { .. }
+        | Eviction::Forbidden { .. }
+        | Eviction::NamespaceTerminating => {
+            news = memory.workloads.refused(workload, label, None, now);
+        }
+        Eviction::Busy { retry_after } => {
+            news = memory.server.refused(SERVER, label, *retry_after, now);
+            go_on = false;
+        }
+        Eviction::Failed(cause) => {
+            let code = cause.code();
+            if code == 0 || 500 <= code {
+                // Nobody knows whether it was done.
+                let doubt = if code == 0 { SILENCE } else { FAILURE };
+                memory.goes(&pod.uid, Some(after(now, doubt)));
+                memory.spend(&pod.namespace, now);
+            }
+            news = memory.workloads.refused(workload, label, None, now);
+            if is_away(cause) {
+                memory.server.refused(SERVER, label, None, now);
+                go_on = false;
+            }
+        }
+    }
+    Outcome { news, go_on }
+}
+
+fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
+    let Asked { pod, workload, .. } = asked;
+    memory.spend(&pod.namespace, now);
+    for waits in [&mut memory.ready, &mut memory.workloads] {
+        waits.over(workload);
+    }
+    memory.server.over(SERVER);
+    if let Some(rehearsal) = asked.rehearsal {
+        memory.goes(&pod.uid, Some(after(now, rehearsal)));
+        // It is still there afterwards, and others have their turn before it.
+        let targets = asked.targets;
+        return memory.pods.refused(&pod.uid, targets, Some(rehearsal), now);
+    }
+    memory.goes(&pod.uid, None);
+    let evicted = (memory.turning.get(workload)).map_or(0, |turn| turn.evicted);
+    let turn = Turn {
+        owner: asked.owner.clone(),
+        namespace: pod.namespace.clone(),
+        targets: asked.targets.to_owned(),
+        evicted: evicted.saturating_add(1),
+        until: after(now, asked.progress_deadline),
+    };
+    memory.turning.insert(workload.into(), turn);
+    true
+}
+
+/// Says whether the API server is away or has trouble of its own, so that others would fare no better.
+fn is_away(cause: &CallError) -> bool {
+    matches!(cause, CallError::Timeout(_) | CallError::Unreachable(_))
+        || matches!(cause.code(), 502..=504)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Reads the workloads whose pods might go, right before it is decided whether they do.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, stream};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{
+    group::{self, Group, Scene},
+    memory::{Memory, SERVER},
+};
+use crate::{
+    cluster::{CallError, OwnerError, Owners, Workload},
+    error::Chain,
+    policy::{
+        Owner,
+        gate::{self, Moment, plan},
+    },
+};
+
+/// Workloads read at the same time.
+const AT_ONCE: usize = 8;
+
+/// How often it is planned anew what may go, as workloads have fewer pods than they want.
+const ROUNDS: usize = 4;
+
+/// Workloads read in a pass only to tell about them by their names.
+const TO_TELL: usize = 64;
+
+/// The owners with outdated pods, and which of them have been read just now.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The owners.
+    pub(super) groups: Vec<Group>,
+    /// The uids of the workloads read.
+    fresh: HashSet<Box<str>>,
+}
+
+impl Reading {
+    /// Says whether the group's workload has been read just now.
+    pub(super) fn is_fresh(&self, group: &Group) -> bool {
+        let workload = group.workload.as_ref();
+        workload.is_some_and(|uid| self.fresh.contains(uid))
+    }
+}
+
+/// Reads the workloads that would lose a pod now, until none is left or the pass has taken too long.
+///
+/// To hold pods back what was read a while ago is good enough, or nothing at all, so that a pod that waits
+/// for days, for a budget or a window, costs no calls.
+pub(super) async fn read(
+    scene: Scene<'_>,
+    moment: &Moment<'_>,
+    owners: &Owners,
+    memory: &mut Memory,
+    until: Instant,
+) -> Reading {
+    let (mut fresh, mut tried) = (HashSet::new(), HashSet::<Box<str>>::new());
+    let mut round = 0;
+    loop {
+        let groups = group::groups(scene, memory);
+        let mut wanted = wanted(&groups, scene, moment, memory);
+        if round == 0 {
+            wanted.extend(unnamed(&groups, scene, memory).take(TO_TELL));
+        }
+        wanted.retain(|group| tried.insert(group.owner.uid.clone()));
+        let over = ROUNDS <= round || until <= Instant::now();
+        if wanted.is_empty() || over || memory.server.hold(SERVER, Instant::now()) {
+            return Reading { groups, fresh };
+        }
+        read_all(&wanted, scene, owners, memory, &mut fresh, until).await;
+        round += 1;
+    }
+}
+
+/// Returns the groups as the gate sees them.
+pub(super) fn views<'a>(
+    groups: &[Group],
+    scene: Scene<'a>,
+    memory: &Memory,
+) -> Vec<gate::Workload<'a>> {
+    let mut recent: HashMap<&str, u32> = HashMap::new();
+    for (_, namespace) in memory.evictions() {
+        *recent.entry(namespace).or_default() += 1;
+    }
+    let recent = |group: &Group| recent.get(&*group.namespace).copied().unwrap_or_default();
+    (groups.iter())
+        .map(|group| group.view(scene, memory, recent(group)))
+        .collect()
+}
+
+/// Returns the groups that would lose a pod.
+fn wanted<'g>(
+    groups: &'g [Group],
+    scene: Scene<'_>,
+    moment: &Moment<'_>,
+    memory: &Memory,
+) -> Vec<&'g Group> {
+    let views = views(groups, scene, memory);
+    let plan = plan(moment, &views);
+    let go: HashSet<&str> = plan.go.iter().map(|member| &*member.pod.uid).collect();
+    (groups.iter().zip(&views))
+        .filter(|(_, view)| (view.members.iter()).any(|member| go.contains(&*member.pod.uid)))
+        .map(|(group, _)| group)
+        .collect()
+}
+
+/// Returns the groups of which there is something to tell, and not known whom it is about.
+fn unnamed<'g>(
+    groups: &'g [Group],
+    scene: Scene<'_>,
+    memory: &Memory,
+) -> impl Iterator<Item = &'g Group> {
+    groups.iter().filter(move |group| {
+        group.about(memory, scene.now).is_none()
+            && (group.outdated(scene))
+                .any(|outdated| outdated.is_certain(scene.limits.confirm_after))
+    })
+}
+
+async fn read_all(
+    wanted: &[&Group],
+    scene: Scene<'_>,
+    owners: &Owners,
+    memory: &mut Memory,
+    fresh: &mut HashSet<Box<str>>,
+    until: Instant,
+) {
+    let mut siblings: HashMap<&str, Arc<[Arc<Owner>]>> = HashMap::new();
+    let mut calls = Vec::new();
+    for group in wanted {
+        let siblings = siblings
+            .entry(&group.namespace)
+            .or_insert_with(|| scene.owners(&group.namespace).into())
+            .clone();
+        calls.push(async move { (*group, one(owners, group, &siblings).await) });
+    }
+    let mut answers = stream::iter(calls).buffer_unordered(AT_ONCE);
+    while let Some((group, answer)) = answers.next().await {
+        let now = Instant::now();
+        match answer {
+            Ok((workload, uids)) => {
+                fresh.insert(workload.uid.as_str().into());
+                memory.server.over(SERVER);
+                memory.read(workload, uids, now);
+            }
+            Err(error) => unread(group, &error, memory, now),
+        }
+        // Those that are left come in the next pass, if they still would go then.
+        if until <= now || memory.server.hold(SERVER, now) {
+            return;
+        }
+    }
+}
+
+/// Reads one workload, and which of the namespace's owners belong to it.
+async fn one(
+    owners: &Owners,
+    group: &Group,
+    others: &[Arc<Owner>],
+) -> Result<(Workload, Vec<Box<str>>), OwnerError> {
+    let workload = owners.workload(&group.namespace, &group.owner).await?;
+    let siblings = owners.siblings(&workload, others).await?;
+    let siblings = siblings.iter().map(|owner| owner.uid.clone());
+    let uids = siblings.chain([group.owner.uid.clone()]).collect();
+    Ok((workload, uids))
+}
+
+/// Notes that a workload could not be read. Its pods are held, as nobody knows how many of them are wanted.
+fn unread(group: &Group, error: &OwnerError, memory: &mut Memory, now: Instant) {
+    let (owner, label) = (&group.owner, error.label());
+    memory.unread(&owner.uid);
+    if let OwnerError::Unread { source, .. } = error {
+        match source {
+            // It is not this workload that is to blame.
+            CallError::Refused(refusal) if matches!(refusal.code, 429 | 503 | 504) => {
+                let asked = refusal.retry_after;
+                memory.server.refused(SERVER, "busy", asked, now);
+            }
+            CallError::Timeout(_) | CallError::Unreachable(_) => {
+                memory.server.refused(SERVER, "away", None, now);
+            }
+            _ => {}
+        }
+    }
+    let (ns, name) = (&group.namespace, &owner.name);
+    let news = memory.owners.refused(&owner.uid, label, None, now);
+    let gone = matches!(error, OwnerError::Gone { .. } | OwnerError::Replaced { .. });
+    let error = Chain(error);
+    if news && !gone {
+        warn!(owner.name = %name, reason = label, error = %error, "No pod of {ns}/{name} goes: {error}");
+    } else {
+        debug!(owner.name = %name, reason = label, error = %error, "No pod of {ns}/{name} goes: {error}");
+    }
+}

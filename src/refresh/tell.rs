@@ -1,0 +1,146 @@
+//! What the refresh path tells people: Events for what it found, did and could not do.
+
+use super::{
+    memory::Turn,
+    survey::{Finding, Found, Outdated},
+};
+use crate::{
+    cluster::{About, EventReason, Notice},
+    policy::{Pod, gate::Hold},
+};
+
+/// Returns what one look at all pods found besides outdated pods.
+pub(super) fn found(Finding { pod, what }: &Finding) -> Notice {
+    let (reason, once_for, note) = match what {
+        Found::Unreadable(wishes) => {
+            let note = format!("Left alone: {wishes}");
+            (EventReason::BadWishes, note.clone(), note)
+        }
+        Found::Stale { container, target } => (
+            EventReason::StaleCache,
+            format!("{container}={target}"),
+            format!(
+                "Container {container} runs an older image from the node's cache: its tag meant {target} already \
+                 when the pod was created, but it is not pulled always"
+            ),
+        ),
+        Found::Unresolved { lookup, fault } => {
+            let image = &lookup.image;
+            return Notice {
+                related: Some(About::pod(pod)),
+                ..notice(
+                    owner(pod).unwrap_or_else(|| About::pod(pod)),
+                    EventReason::Unresolved,
+                    format!("{image} {}", fault.label()),
+                    format!("Nobody knows what {image} means now: {}", fault.brief()),
+                )
+            };
+        }
+    };
+    notice(About::pod(pod), reason, once_for, note)
+}
+
+/// Returns that a pod was evicted.
+pub(super) fn evicted(outdated: &Outdated) -> Notice {
+    notice(
+        About::pod(&outdated.pod),
+        EventReason::Evicted,
+        targets(outdated),
+        format!("Evicted: {}", moves(outdated)),
+    )
+}
+
+/// Returns why an eviction was not done.
+pub(super) fn blocked(about: About, outdated: &Outdated, why: &str) -> Notice {
+    Notice {
+        related: Some(About::pod(&outdated.pod)),
+        ..notice(
+            about,
+            EventReason::EvictionBlocked,
+            targets(outdated),
+            format!("Not evicted yet: {why}"),
+        )
+    }
+}
+
+/// Returns that the pods of a workload are outdated.
+pub(super) fn outdated(about: About, outdated: &Outdated) -> Notice {
+    let (once_for, note) = (targets(outdated), moves(outdated));
+    notice(about, EventReason::Outdated, once_for, note)
+}
+
+/// Returns that all pods of a workload run what their tags mean now.
+pub(super) fn refreshed(about: About, turn: &Turn) -> Notice {
+    let note = format!(
+        "All pods run what their tags mean now; {} evicted",
+        match turn.evicted {
+            1 => "1 pod was".to_owned(),
+            count => format!("{count} pods were"),
+        }
+    );
+    notice(about, EventReason::Refreshed, turn.targets.clone(), note)
+}
+
+/// Returns the notice of a hold that somebody should look at.
+pub(super) fn held(about: About, outdated: &Outdated, hold: Hold) -> Option<Notice> {
+    let (reason, note) = match hold {
+        Hold::Halted => (
+            EventReason::RefreshHalted,
+            "No more pods go: one that is up to date has not become ready in time. It goes on when that pod \
+             recovers or the tag moves again",
+        ),
+        Hold::Ineffective => (
+            EventReason::RefreshIneffective,
+            "No more pods go: a replacement came back with the old image (a stale mirror, or a node's cache). \
+             It goes on when the tag moves again",
+        ),
+        Hold::Unsupported => (
+            EventReason::EvictionBlocked,
+            "Left alone: this version carries out the strategies evict and notify only",
+        ),
+        _ => return None,
+    };
+    let note = format!("{note}. {}", moves(outdated));
+    Some(notice(about, reason, targets(outdated), note))
+}
+
+const fn notice(about: About, reason: EventReason, once_for: String, note: String) -> Notice {
+    Notice {
+        about,
+        related: None,
+        reason,
+        once_for,
+        note,
+    }
+}
+
+fn owner(pod: &Pod) -> Option<About> {
+    About::owner(&pod.namespace, pod.owner.as_ref()?)
+}
+
+/// Returns the digests that the pod should run.
+pub(super) fn targets(outdated: &Outdated) -> String {
+    let targets: Vec<String> = outdated
+        .moved
+        .iter()
+        .map(|moved| format!("{}={}", moved.container, moved.to.digest))
+        .collect();
+    targets.join(",")
+}
+
+/// Returns which tags have moved from where to where.
+pub(super) fn moves(outdated: &Outdated) -> String {
+    let moves: Vec<String> = (outdated.moved.iter())
+        .map(|moved| {
+            let (image, to) = (&moved.lookup.image, &moved.to.digest);
+            match &moved.from {
+                Some(from) => format!("{image} has moved on from {from} to {to}"),
+                None => format!("{image} has moved on to {to}"),
+            }
+        })
+        .collect();
+    moves.join("; ")
+}
+
+#[cfg(test)]
+mod tests;

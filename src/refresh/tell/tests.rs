@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    policy::fixture::digest,
+    refresh::fixture::{Stage, owned_by, runs, seconds, unavailable},
+};
+
+fn stage() -> Stage {
+    Stage::new([runs("a", "web", 2)]).confirmed(1)
+}
+
+fn about() -> About {
+    About::owner("shop", &owned_by("web")).unwrap()
+}
+
+#[test]
+fn what_has_moved_is_told_with_both_digests() {
+    let stage = stage();
+    let outdated = &stage.survey.outdated[0];
+    let (old, new) = (digest(2), digest(1));
+    let moves = format!("docker.io/library/nginx:1.27 has moved on from {old} to {new}");
+    let expected = Notice {
+        about: about(),
+        related: None,
+        reason: EventReason::Outdated,
+        once_for: format!("app={new}"),
+        note: moves.clone(),
+    };
+    assert_eq!(super::outdated(about(), outdated), expected);
+    let expected = Notice {
+        about: About::pod(&outdated.pod),
+        reason: EventReason::Evicted,
+        note: format!("Evicted: {moves}"),
+        ..expected
+    };
+    assert_eq!(evicted(outdated), expected);
+}
+
+#[test]
+fn what_is_told_once_depends_on_the_digest() {
+    let stage = stage();
+    let mut other = stage.survey.outdated[0].clone();
+    let before = blocked(about(), &other, "the budget b says no");
+    assert_eq!(before.related, Some(About::pod(&other.pod)));
+    assert_eq!(before.note, "Not evicted yet: the budget b says no");
+    let again = blocked(about(), &other, "the budget b needs 3 healthy pods");
+    assert_eq!(before.once_for, again.once_for);
+    other.moved[0].to.digest = digest(3);
+    assert_ne!(before.once_for, blocked(about(), &other, "no").once_for);
+}
+
+/// Checks which Event a hold makes.
+#[track_caller]
+fn check_held(hold: Hold, expected: Option<EventReason>) {
+    let stage = stage();
+    let notice = held(about(), &stage.survey.outdated[0], hold);
+    assert_eq!(notice.map(|notice| notice.reason), expected, "{hold:?}");
+}
+
+#[test]
+fn only_holds_that_want_somebody_are_told() {
+    for hold in Hold::ALL {
+        let expected = match hold {
+            Hold::Halted => Some(EventReason::RefreshHalted),
+            Hold::Ineffective => Some(EventReason::RefreshIneffective),
+            Hold::Unsupported => Some(EventReason::EvictionBlocked),
+            _ => None,
+        };
+        check_held(hold, expected);
+    }
+}
+
+#[test]
+fn a_tag_nobody_knows_is_told_of_the_owner_and_once_for_each_fault() {
+    let stage = stage();
+    let finding = Finding {
+        pod: Arc::clone(&stage.pods[0]),
+        what: Found::Unresolved {
+            lookup: stage.survey.outdated[0].moved[0].lookup.clone(),
+            fault: unavailable(),
+        },
+    };
+    let notice = found(&finding);
+    assert_eq!(notice.about, about());
+    assert_eq!(notice.related, Some(About::pod(&stage.pods[0])));
+    assert_eq!(notice.once_for, "docker.io/library/nginx:1.27 unavailable");
+    assert_eq!(
+        notice.note,
+        "Nobody knows what docker.io/library/nginx:1.27 means now: docker.io: it answered 503"
+    );
+}
+
+#[test]
+fn the_end_says_how_many_pods_went() {
+    let turn = |evicted| Turn {
+        owner: Arc::new(owned_by("web")),
+        namespace: "shop".into(),
+        targets: "app=x".to_owned(),
+        evicted,
+        until: tokio::time::Instant::now() + seconds(1),
+    };
+    let notice = refreshed(about(), &turn(3));
+    assert_eq!(notice.reason, EventReason::Refreshed);
+    assert_eq!(notice.once_for, "app=x");
+    assert_eq!(
+        notice.note,
+        "All pods run what their tags mean now; 3 pods were evicted"
+    );
+    assert!(
+        refreshed(about(), &turn(1))
+            .note
+            .ends_with("1 pod was evicted")
+    );
+}
