@@ -1,0 +1,382 @@
+//! Puts the parts together: binds, loads and checks everything, then runs it until one part ends.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
+use rustls_pki_types::UnixTime;
+use tokio::{net::TcpListener, sync::watch};
+use tracing::info;
+
+use crate::{
+    admission::{body::BodyLimits, mutate::Mutator, router, server},
+    cluster::{
+        Connection, Leadership, Namespaces, Pods, Recorder, Scope, Secrets, WatchError, elect,
+        lease,
+    },
+    credentials::{DockerConfigFile, Keychain, Patience, Providers},
+    error::Chain,
+    observe::{
+        admin::{self, Check, Readiness},
+        metrics::Metrics,
+    },
+    refresh,
+    registry::{self, HostsDir, Resolver},
+    tls,
+};
+
+/// The Secret that the replicas share a certificate by.
+const SECRET: &str = "podrefresh-tls";
+
+/// The Lease that the replicas elect a leader by.
+const LEASE: &str = "podrefresh";
+
+/// What the poller's lookups may use pull secrets for without reading them again: at rest it makes no call.
+/// A registry that refuses them has them read anew at once.
+const POLLER_SECRETS_AGE: Duration = Duration::from_secs(3600);
+
+/// How long a credential provider may run, as the kubelet has it.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How the controller runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where admission reviews come in.
+    pub admission_addr: SocketAddr,
+    /// Where the admin port is.
+    pub admin_addr: SocketAddr,
+    /// The namespace of the Service, the Secret and the Lease.
+    pub namespace: String,
+    /// The Service's name.
+    pub service_name: String,
+    /// The webhook configuration's name.
+    pub webhook_name: String,
+    /// The directory of a certificate that somebody else keeps, if so.
+    pub cert_dir: Option<PathBuf>,
+    /// How old an answer may be to be stamped.
+    pub digest_ttl: Duration,
+    /// How refreshing works.
+    pub refresh: refresh::Settings,
+    /// How long a Lease that nobody renews is respected; `None` to lead without one.
+    pub lease_duration: Option<Duration>,
+    /// What this process is called in the Lease and in Events.
+    pub host: String,
+    /// How long reviews are still taken after `/readyz` has begun to say no.
+    pub linger: Duration,
+    /// How registries are asked.
+    pub registries: Registries,
+}
+
+/// How registries are asked.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    /// How long a lookup may take in all.
+    pub lookup_timeout: Duration,
+    /// A docker config with credentials for images whose pod has none that work.
+    pub docker_config: Option<PathBuf>,
+    /// A directory like containerd's `certs.d`.
+    pub registries_dir: Option<PathBuf>,
+    /// The kubelet's configuration of credential providers, and the directory of their programs.
+    pub credential_providers: Option<(PathBuf, PathBuf)>,
+}
+
+/// A controller with its ports bound and its certificate loaded, not yet running.
+pub struct Controller {
+    settings: Settings,
+    connection: Connection,
+    resolver: Resolver,
+    metrics: Metrics,
+    admission: TcpListener,
+    admin_addr: SocketAddr,
+    admin: BoxFuture<'static, std::io::Result<()>>,
+    readiness: Readiness,
+    serving: tls::Serving,
+    certificate: BoxFuture<'static, ()>,
+}
+
+/// Returns the resolver that asks as `registries` says; without `secrets` no pull secret is read.
+pub fn resolver(
+    registries: &Registries,
+    secrets: Option<Secrets>,
+    metrics: &Metrics,
+) -> anyhow::Result<Resolver> {
+    let file = registries
+        .docker_config
+        .as_deref()
+        .map(DockerConfigFile::open)
+        .transpose()?;
+    let patience = Patience {
+        run: PROVIDER_TIMEOUT,
+        wait: registries.lookup_timeout,
+    };
+    let providers = (registries.credential_providers.as_ref())
+        .map(|(config, folder)| Providers::open(config, folder, patience, metrics))
+        .transpose()?;
+    let keychain = Keychain::new(secrets, file, metrics.clone()).with_providers(providers);
+    let settings = registry::Settings {
+        lookup_timeout: registries.lookup_timeout,
+        hosts: (registries.registries_dir.as_deref())
+            .map(HostsDir::open)
+            .transpose()?,
+        ..registry::Settings::default()
+    };
+    Resolver::new(settings, keychain, metrics.clone()).context("cannot set up TLS for registries")
+}
+
+impl Controller {
+    /// Binds the ports, checks the way to the cluster and gets the serving certificate.
+    ///
+    /// As that may have to wait for the API server, the admin port answers already: alive, not ready.
+    pub async fn bind(settings: Settings, connection: Connection) -> anyhow::Result<Self> {
+        let metrics = Metrics::new();
+        let resolver = resolver(
+            &settings.registries,
+            Some(Secrets::new(connection.server())),
+            &metrics,
+        )?;
+        let admission = server::bind(settings.admission_addr).await?;
+        let admin = server::bind(settings.admin_addr).await?;
+        let admin_addr = admin.local_addr()?;
+        let readiness = Readiness::default();
+        let mut admin = admin::serve(admin, readiness.clone(), metrics.clone()).boxed();
+        let source = match &settings.cert_dir {
+            Some(folder) => tls::Source::Folder(folder.clone()),
+            None => tls::Source::SelfManaged {
+                secret: SECRET.to_owned(),
+            },
+        };
+        let service = tls::Service {
+            namespace: settings.namespace.clone(),
+            name: settings.service_name.clone(),
+        };
+        let whom = tls::Settings {
+            service,
+            webhook: settings.webhook_name.clone(),
+        };
+        let certificate = tls::start(source, connection.client.clone(), whom, metrics.clone());
+        let (serving, certificate) = tokio::select! {
+            started = certificate => started?,
+            result = &mut admin => return Err(admin_ended(result)),
+        };
+        Ok(Self {
+            settings,
+            connection,
+            resolver,
+            metrics,
+            admission,
+            admin_addr,
+            admin,
+            readiness,
+            serving,
+            certificate,
+        })
+    }
+
+    /// Returns where admission reviews come in.
+    pub fn admission_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.admission.local_addr()?)
+    }
+
+    /// Returns where the admin port is.
+    pub fn admin_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.admin_addr)
+    }
+
+    /// Runs everything until `shutdown`, then stops in order; fails as soon as a vital part ends.
+    ///
+    /// In order: unready first, so that no more reviews are sent here; then no more evictions, and the
+    /// Lease given back; then the reviews under way are finished.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self {
+            settings,
+            connection,
+            resolver,
+            metrics,
+            admission,
+            admin_addr,
+            mut admin,
+            readiness,
+            serving,
+            certificate,
+        } = self;
+        let server = connection.server();
+        let (leading, led) = watch::channel(());
+        let (taking, taken) = watch::channel(());
+        let (namespaces, namespaces_task) = Namespaces::start(server.clone());
+        let (pods, pods_task) = Pods::start(server.clone(), Scope::default());
+        let (recorder, events_task) =
+            Recorder::start(server.clone(), &settings.host, metrics.events_lost.clone());
+        let (leadership, election, reserve) = match settings.lease_duration {
+            None => {
+                metrics.leader.set(1);
+                (Leadership::always(), None, Duration::MAX)
+            }
+            Some(duration) => {
+                let lease = lease::Settings {
+                    namespace: settings.namespace.clone(),
+                    name: LEASE.to_owned(),
+                    identity: lease::identity(&settings.host),
+                    duration,
+                    gauge: metrics.leader.clone(),
+                };
+                let reserve = lease.margin();
+                let (leadership, election) = elect(server.clone(), lease, ended(led));
+                (leadership, Some(election), reserve)
+            }
+        };
+        let mutator = Mutator {
+            resolver: resolver.clone(),
+            namespaces: namespaces.clone(),
+            digest_ttl: settings.digest_ttl,
+        };
+        let router = router::router(mutator, metrics.clone(), BodyLimits::default());
+        let tls = Arc::new(serving.server_config()?);
+        let stopping = Arc::new(AtomicBool::new(false));
+        readiness.decide_by(checks(&stopping, &serving, &pods, &namespaces));
+        let refreshing = refresh::run(
+            refresh::Parts {
+                server,
+                pods,
+                namespaces,
+                resolver: resolver.with_secrets_max_age(POLLER_SECRETS_AGE),
+                leadership,
+                reserve,
+                recorder,
+                metrics: metrics.clone(),
+            },
+            settings.refresh,
+        );
+        info!(
+            "Serving reviews on {} and the admin port on {admin_addr}",
+            admission.local_addr()?
+        );
+
+        let mut serve = pin!(server::serve(
+            admission,
+            tls,
+            router,
+            server::Limits::default(),
+            ended(taken)
+        ));
+        let mut elect = pin!(OptionFuture::from(election).then(|over| match over {
+            Some(()) => futures::future::ready(()).left_future(),
+            None => futures::future::pending().right_future(),
+        }));
+        let mut background = pin!(background(
+            pods_task,
+            namespaces_task,
+            certificate,
+            events_task
+        ));
+        let mut refreshing = Box::pin(refreshing);
+        let mut shutdown = pin!(shutdown);
+        tokio::select! {
+            () = &mut shutdown => {}
+            () = &mut serve => bail!("the admission server ended"),
+            () = &mut elect => bail!("the leader election ended"),
+            result = &mut background => return result,
+            result = &mut admin => return Err(admin_ended(result)),
+            () = &mut refreshing => bail!("refreshing ended"),
+        }
+        info!("Stopping: unready, no more evictions, finishing the reviews under way");
+        stopping.store(true, Ordering::Relaxed);
+        drop(refreshing);
+        drop(leading);
+        let reviews = async {
+            // The API server learns a moment later that we are not ready, and calls us until then.
+            tokio::select! {
+                () = tokio::time::sleep(settings.linger) => drop(taking),
+                () = &mut serve => return,
+            }
+            serve.await;
+        };
+        let lease = async {
+            if settings.lease_duration.is_some() {
+                elect.await;
+            }
+        };
+        let orderly = async { tokio::join!(reviews, lease) };
+        // Readiness is still asked for, and certificates still turn, while the last reviews are answered.
+        tokio::select! {
+            _ = orderly => info!("Stopped"),
+            result = background => result?,
+            result = admin => return Err(admin_ended(result)),
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the sender of `stopped` is gone.
+async fn ended(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
+}
+
+/// Returns why the admin port is gone, which it must never be.
+fn admin_ended(result: std::io::Result<()>) -> anyhow::Error {
+    match result {
+        Ok(()) => anyhow::anyhow!("the admin port ended"),
+        Err(error) => anyhow::Error::new(error).context("the admin port failed"),
+    }
+}
+
+/// Runs what must never end; returns how it did.
+async fn background(
+    pods: impl Future<Output = Result<std::convert::Infallible, WatchError>>,
+    namespaces: impl Future<Output = Result<std::convert::Infallible, WatchError>>,
+    certificate: BoxFuture<'static, ()>,
+    events: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    // Events are no part that anything depends on.
+    let events = events.then(|()| futures::future::pending::<()>());
+    tokio::select! {
+        Err(error) = pods => Err(error.into()),
+        Err(error) = namespaces => Err(error.into()),
+        () = certificate => bail!("the certificate's keeper ended"),
+        () = events => unreachable!("events must never end"),
+    }
+}
+
+/// Returns what must hold before reviews may be sent here.
+fn checks(
+    stopping: &Arc<AtomicBool>,
+    serving: &tls::Serving,
+    pods: &Pods,
+    namespaces: &Namespaces,
+) -> Vec<Check> {
+    let (stopping, serving) = (stopping.clone(), serving.clone());
+    let (pods, namespaces) = (pods.clone(), namespaces.clone());
+    let synced = |synced: bool| {
+        synced
+            .then_some(())
+            .ok_or_else(|| "not listed yet".to_owned())
+    };
+    vec![
+        (
+            "running",
+            Box::new(move || match stopping.load(Ordering::Relaxed) {
+                false => Ok(()),
+                true => Err("stopping".to_owned()),
+            }),
+        ),
+        (
+            "certificate",
+            Box::new(move || {
+                serving
+                    .check(UnixTime::now())
+                    .map_err(|error| Chain(&error).to_string())
+            }),
+        ),
+        ("namespaces", Box::new(move || synced(namespaces.synced()))),
+        ("pods", Box::new(move || synced(pods.synced()))),
+    ]
+}

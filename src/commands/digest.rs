@@ -1,0 +1,124 @@
+//! `podrefresh digest`: resolves references the way the controller would.
+
+use std::{fmt, io::Write as _, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, stream};
+
+use crate::{
+    app, cli,
+    error::Chain,
+    policy::{Digest, ImageRef, PullIdentity},
+    registry::{Allowance, Lookup, Resolver, Trail},
+};
+
+/// References resolved at the same time.
+const AT_ONCE: usize = 16;
+
+/// Prints a line for each reference, in the order given: its digest and its full form; what else there is to
+/// tell follows, indented.
+///
+/// A reference that fails is told on standard error, and the others still printed.
+pub(super) async fn run(flags: cli::Digest) -> anyhow::Result<()> {
+    let resolver = app::resolver(
+        &flags.registries.settings(),
+        None,
+        &crate::observe::metrics::Metrics::new(),
+    )?;
+    let count = flags.images.len();
+    let mut answers = stream::iter(flags.images)
+        .map(|image| one(&resolver, image, flags.verbose))
+        .buffered(AT_ONCE);
+    let mut failed = 0_usize;
+    while let Some(answer) = answers.next().await {
+        let written = match answer {
+            Ok(text) => writeln!(std::io::stdout(), "{text}"),
+            Err(error) => {
+                failed += 1;
+                writeln!(std::io::stderr(), "{error}")
+            }
+        };
+        written.context("cannot print")?;
+    }
+    anyhow::ensure!(
+        failed == 0,
+        "{failed} of {count} references could not be resolved"
+    );
+    Ok(())
+}
+
+/// Returns what to print about `image`, or why there is nothing; a reference without a tag means its own digest.
+async fn one(resolver: &Resolver, image: ImageRef, verbose: bool) -> Result<String, String> {
+    // No pod asks, so there are no pull secrets; the docker config still counts.
+    let identity = PullIdentity {
+        namespace: "".into(),
+        secrets: Box::default(),
+        service_account: "".into(),
+    };
+    let lookup = Lookup {
+        image: Arc::new(image.clone()),
+        identity: Arc::new(identity),
+    };
+    let (digest, trail) = match (image.tag(), image.digest()) {
+        (None, Some(digest)) => (digest.clone(), None),
+        _ => match resolver.digest(&lookup, Duration::ZERO).await {
+            Ok(answer) => (answer.digest, Some(answer.trail)),
+            Err(error) => return Err(Chain(&error).to_string()),
+        },
+    };
+    let mut text = format!("{digest}  {image}");
+    if verbose {
+        for (name, value) in details(resolver, &lookup, &digest, trail).await {
+            text.push_str(&format!("\n    {name:<16}  {value}"));
+        }
+    }
+    Ok(text)
+}
+
+/// Returns how the digest was found and what stands behind it, as names and values.
+async fn details(
+    resolver: &Resolver,
+    lookup: &Lookup,
+    digest: &Digest,
+    trail: Option<Trail>,
+) -> Vec<(String, String)> {
+    let mut details = Vec::new();
+    let mut tell = |name: &str, value: &dyn fmt::Display| {
+        details.push((name.to_owned(), value.to_string()));
+    };
+    if let Some(trail) = &trail {
+        tell("host", &trail.host());
+        tell("credential", trail.source());
+        for problem in trail.problems() {
+            tell("not tried", &Chain(problem));
+        }
+        tell("request", &trail.deciding());
+    }
+    match resolver.manifest(lookup, digest).await {
+        Ok(manifest) if manifest.is_index() => {
+            for (built_for, child) in manifest.platforms() {
+                match built_for {
+                    Some(platform) => tell(&platform.to_string(), child),
+                    None => tell("any platform", child),
+                }
+            }
+        }
+        Ok(_) => tell("platforms", &"one image, no index"),
+        Err(error) => tell("platforms", &Chain(&error)),
+    }
+    if let Some(allowance) = resolver.allowance(&lookup.image).await {
+        tell("rate limit", &left(&allowance));
+    }
+    details
+}
+
+/// Says what is left of a rate limit.
+fn left(allowance: &Allowance) -> String {
+    let Allowance {
+        remaining,
+        limit,
+        window,
+    } = allowance;
+    let of = limit.map_or(String::new(), |limit| format!(" of {limit}"));
+    format!("{remaining}{of} requests left in {} s", window.as_secs())
+}

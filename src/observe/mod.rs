@@ -1,0 +1,5 @@
+//! What podrefresh says of itself: logs, metrics and the admin port.
+
+pub mod admin;
+pub mod log;
+pub mod metrics;
