@@ -1,0 +1,177 @@
+//! Pods whose images nobody can resolve: admitted in time with a warning, silently, or refused, as is wished.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testbed::registry::{Fault, FaultGuard, RetryAfter, Target};
+
+use super::{Created, push, try_pod};
+use crate::support::{look::on_testbed, world::World};
+
+/// Starts a world with a registry that fails, in a namespace with a wish.
+async fn failing(fault: Fault, on_unresolved: &str) -> (World, FaultGuard, String) {
+    let world = World::running(&[]).await;
+    let (image, _) = push(&world, "app");
+    let wishes = match on_unresolved {
+        "" => json!({}),
+        value => json!({"podrefresh.io/on-unresolved": value}),
+    };
+    world
+        .kube
+        .namespace("shop", json!({"podrefresh.io/enabled": "true"}), wishes)
+        .await;
+    let guard = world.registry.inject(fault, Target::manifests().outside());
+    (world, guard, image)
+}
+
+/// Checks that a pod is admitted unstamped, in time, with a warning that names image and cause; and stamped without the
+/// fault.
+async fn check_warned(fault: Fault, cause: &str) {
+    let (world, guard, image) = failing(fault, "").await;
+    let begun = Instant::now();
+    let created = try_pod(&world, "shop", &image).await;
+    // What the manifests' webhook configuration grants. The API server gives up, and we have no say, behind that.
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        (created.status, created.stamps()),
+        (201, vec![]),
+        "{created:#?}"
+    );
+    let [warning] = &*created.warnings else {
+        panic!("one warning: {created:#?}");
+    };
+    assert!(
+        warning.starts_with("299 - \"podrefresh: container app: "),
+        "{warning}"
+    );
+    assert!(
+        warning.contains(&image) && warning.contains(cause),
+        "{warning}"
+    );
+    let reviews = "podrefresh_admission_reviews_total{outcome=\"unresolved\"}";
+    world.controllers()[0].shows(reviews, 1.0).await;
+    drop(guard);
+    let stamped = || async {
+        let created = try_pod(&world, "shop", &image).await;
+        (created.stamps().len() == 2).then_some(())
+    };
+    crate::support::kube::eventually("a stamp, now that the registry is well", stamped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_hangs_costs_a_stamp_and_no_more_than_the_deadline() {
+    check_warned(Fault::Hang, "in time").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_in_trouble_is_named_with_its_status() {
+    check_warned(Fault::Status(502), "it answered 502").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_resets_the_connection_is_named() {
+    check_warned(Fault::Reset, "it cannot be reached").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_image_is_named() {
+    check_warned(Fault::Status(404), "it knows no such image").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_is_named_with_its_end() {
+    let limited = Fault::RateLimited(RetryAfter::Seconds(2));
+    check_warned(
+        limited,
+        "it limits the rate of requests, to be asked again in 2 s",
+    )
+    .await;
+}
+
+async fn tried(fault: Fault, on_unresolved: &str) -> (World, Created, String) {
+    let (world, guard, image) = failing(fault, on_unresolved).await;
+    let created = try_pod(&world, "shop", &image).await;
+    drop(guard);
+    (world, created, image)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deny_refuses_in_words() {
+    let (world, created, image) = tried(Fault::Status(502), "deny").await;
+    assert_eq!(created.status, 403, "{created:#?}");
+    let message = created.body["message"].as_str().unwrap();
+    assert!(
+        message.contains(
+            "admission webhook \"mutate.podrefresh.io\" denied the request: podrefresh: "
+        ),
+        "{message}"
+    );
+    assert!(
+        message.contains(&image) && message.contains("it answered 502"),
+        "{message}"
+    );
+    assert!(
+        message.contains("podrefresh.io/on-unresolved is deny"),
+        "{message}"
+    );
+    world.controllers()[0]
+        .shows(
+            "podrefresh_admission_reviews_total{outcome=\"denied\"}",
+            1.0,
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admit_is_silent() {
+    let (world, created, _) = tried(Fault::Status(502), "admit").await;
+    assert_eq!(
+        (created.status, created.stamps()),
+        (201, vec![]),
+        "{created:#?}"
+    );
+    assert_eq!(created.warnings, [] as [&str; 0]);
+    world.controllers()[0]
+        .shows(
+            "podrefresh_admission_reviews_total{outcome=\"unresolved\"}",
+            1.0,
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_none_is_admitted_with_a_warning_that_quotes_it() {
+    let world = World::running(&[]).await;
+    world.kube.opted_in("shop").await;
+    let created = try_pod(&world, "shop", "Not/An:Image").await;
+    assert_eq!(
+        (created.status, created.stamps()),
+        (201, vec![]),
+        "{created:#?}"
+    );
+    assert!(created.warnings[0].contains("Not/An:Image"), "{created:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_waits_for_its_slowest_image_only() {
+    if !on_testbed() {
+        return;
+    }
+    // Three lookups of a second each, within the 3.3 seconds that there are only if they are made side by side.
+    let world = World::running(&[]).await;
+    world.kube.opted_in("shop").await;
+    let names = ["a", "b", "c", "d"];
+    let containers: Vec<_> = names
+        .iter()
+        .map(|name| json!({"name": name, "image": push(&world, name).0}))
+        .collect();
+    let slow = Fault::Latency(Duration::from_secs(1));
+    let _guard = world.registry.inject(slow, Target::manifests().outside());
+    let pod = json!({"metadata": {"name": "all"}, "spec": {"containers": containers}});
+    let pod = world.kube.pod("shop", pod).await;
+    assert_eq!(super::stamps(&pod).len(), 8);
+}

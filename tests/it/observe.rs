@@ -1,0 +1,175 @@
+//! The admin port as kubelets and Prometheus see it.
+
+use std::{collections::BTreeMap, io::Write as _, net::SocketAddr, process::Stdio};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use testbed::faults::Effect;
+
+use crate::support::{
+    authority::Authority,
+    kube::eventually,
+    look::on_testbed,
+    skip::{need, program},
+    world::{World, get},
+};
+
+async fn request(admin: SocketAddr, method: Method, path: &str) -> reqwest::Response {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.request(method, format!("http://{admin}{path}"))
+        .send()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ready_controller_says_what_holds() {
+    let world = World::running(&[]).await;
+    let admin = world.controllers()[0].admin;
+    assert_eq!(get(admin, "/livez").await, (200, "ok\n".to_owned()));
+    let (status, text) = get(admin, "/readyz").await;
+    assert_eq!(status, 200, "{text}");
+    let names: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix("[+]").unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["running ok", "certificate ok", "namespaces ok", "pods ok"]
+    );
+    // Probes may be made by HEAD; nothing else is there, and nothing can be changed.
+    assert_eq!(
+        request(admin, Method::HEAD, "/readyz").await.status(),
+        StatusCode::OK
+    );
+    assert_eq!(
+        request(admin, Method::GET, "/").await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        request(admin, Method::POST, "/readyz").await.status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_does_not_trust_us_makes_us_unready() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&[]).await;
+    let admin = world.controllers()[0].admin;
+    // The controller mends a bundle at once, if it can.
+    let broken =
+        world
+            .simulated
+            .as_ref()
+            .unwrap()
+            .cluster
+            .faults()
+            .inject(Effect::InternalError, |seen| {
+                seen.verb == "patch"
+                    && seen.resource == "mutatingwebhookconfigurations"
+                    && seen.user.ends_with(":podrefresh")
+            });
+    let webhooks = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
+    let other = STANDARD.encode(Authority::new().pem());
+    let patch =
+        json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": other}]);
+    let patch = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
+    webhooks
+        .patch("podrefresh", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let controller = &world.controllers()[0];
+    let text = controller.readiness(503).await;
+    assert!(text.contains("[-]certificate failed: "), "{text}");
+    assert!(text.contains("[+]pods ok"), "{text}");
+    assert_eq!(get(admin, "/livez").await.0, 200);
+    drop(broken);
+    controller.readiness(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_what_prometheus_reads() {
+    let world = World::running(&[]).await;
+    let (image, _) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    world.kube.ready("shop", 2).await;
+    let admin = world.controllers()[0].admin;
+    let text = eventually("a tick that has seen the pods", || async {
+        let (_, text) = get(admin, "/metrics").await;
+        text.contains("podrefresh_refresh_containers{verdict=\"current\"} 2")
+            .then_some(text)
+    })
+    .await;
+    let answer = request(admin, Method::GET, "/metrics").await;
+    let content_type = answer.headers()["content-type"].to_str().unwrap();
+    assert_eq!(
+        content_type,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(
+        text.contains("podrefresh_admission_reviews_total{outcome=\"stamped\"} 2"),
+        "{text}"
+    );
+    // What is named by users would have no bound.
+    for named in ["shop", "web", "stable", "sha256"] {
+        assert!(!text.contains(named), "{named} in {text}");
+    }
+
+    let Some(promtool) = need(program("promtool")) else {
+        return;
+    };
+    let mut check = std::process::Command::new(promtool);
+    let check = check
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut check = check.spawn().unwrap();
+    check
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(plain(&text).as_bytes())
+        .unwrap();
+    let checked = check.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}\n{text}");
+}
+
+/// Returns OpenMetrics text in Prometheus' older form, the only one that promtool reads: there a counter has its
+/// `_total` and an info its `_info` in the family's name, and units and the end are not told.
+fn plain(text: &str) -> String {
+    let types = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let types: BTreeMap<&str, &str> = types.collect();
+    let mut lines = String::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        lines += &match words[..] {
+            ["#", "UNIT" | "EOF", ..] => continue,
+            ["#", what, family, rest] => {
+                let (suffix, rest) = match (types.get(family), what) {
+                    (Some(&"counter"), _) => ("_total", rest),
+                    (Some(&"info"), "TYPE") => ("_info", "gauge"),
+                    (Some(&"info"), _) => ("_info", rest),
+                    _ => ("", rest),
+                };
+                format!("# {what} {family}{suffix} {rest}\n")
+            }
+            _ => format!("{line}\n"),
+        };
+    }
+    lines
+}

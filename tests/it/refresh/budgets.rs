@@ -1,0 +1,90 @@
+//! PodDisruptionBudgets have the last word.
+
+use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
+use serde_json::json;
+
+use super::uids;
+use crate::support::{
+    history::History,
+    world::{POLL, World},
+};
+
+/// Starts three outdated pods whose budget lets none of them go; returns them, and the digest they should run.
+async fn blocked(world: &World) -> (Vec<Pod>, String) {
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.budget("shop", "never", "web", 3).await;
+    world.kube.deployment("shop", "web", 3, &image).await;
+    let pods = world.kube.running("shop", 3, &old).await;
+    (pods, world.push("shop/web", "stable", "2").1)
+}
+
+/// Checks that each refused eviction was followed by a pause twice as long as the last: the first is that of
+/// the polls.
+fn pauses_double(world: &World) {
+    if world.simulated.is_none() {
+        return; // nobody has noted the times
+    }
+    let asked = world.evictions();
+    assert!(!asked.is_empty());
+    let mut pause = POLL;
+    for pair in asked.windows(2) {
+        let passed = pair[1].at.duration_since(pair[0].at);
+        assert!(pause <= passed.unsigned_abs(), "{asked:#?}");
+        pause *= 2;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_allows_nothing_is_respected_named_and_not_hammered() {
+    let world = World::running(&[]).await;
+    let (before, new) = blocked(&world).await;
+    let note = world.kube.told("shop", "EvictionBlocked", "never").await;
+    assert!(note.contains("budget never"), "{note}");
+    let controller = &world.controllers()[0];
+    controller
+        .shows("podrefresh_refresh_held_pods{reason=\"pdb\"}", 3.0)
+        .await;
+
+    // After a refusal all pods of the same owner are left alone, not only the one that was asked for.
+    world.looks(10).await;
+    pauses_double(&world);
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    let told = world.kube.notes("shop", "EvictionBlocked").await;
+    assert_eq!(told.len(), 1, "told once: {told:?}");
+
+    // The budget is lifted: it goes on by itself, as the budget has it.
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    let lifted = json!({"spec": {"minAvailable": 2}});
+    world
+        .kube
+        .patch::<PodDisruptionBudget>("shop", "never", lifted)
+        .await;
+    world.kube.running("shop", 3, &new).await;
+    assert_eq!(history.fewest_up(), 2);
+    assert_eq!(history.gone().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_budgets_over_one_pod_are_told_of() {
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    for name in ["one", "other"] {
+        world.kube.budget("shop", name, "web", 0).await;
+    }
+    world.kube.deployment("shop", "web", 1, &image).await;
+    let before = world.kube.running("shop", 1, &old).await;
+    world.push("shop/web", "stable", "2");
+    world
+        .kube
+        .told(
+            "shop",
+            "EvictionBlocked",
+            "more than one PodDisruptionBudget",
+        )
+        .await;
+    world.looks(10).await;
+    pauses_double(&world);
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+}

@@ -1,0 +1,175 @@
+//! How many pods go at once, and which one first.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testbed::{controllers::Controller, kubelet};
+
+use crate::support::{
+    history::History, kube::workload, look::on_testbed, simulated::Setup, world::World,
+};
+
+/// Starts a world whose pods take a moment to become ready, so that it shows when others do not wait for them.
+async fn slow_world(flags: &[&str]) -> World {
+    let nodes = kubelet::Options {
+        ready_delay: Duration::from_millis(400),
+        ..kubelet::Options::default()
+    };
+    let setup = Setup {
+        nodes,
+        ..Setup::default()
+    };
+    let mut world = World::with(setup).await;
+    world.controller(flags).await;
+    world.kube.opted_in("shop").await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_loses_one_pod_at_a_time_and_each_once() {
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.deployment("shop", "web", 4, &image).await;
+    let before = world.kube.running("shop", 4, &old).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 4, &new).await;
+    assert_eq!(history.fewest_up(), 3);
+    let mut gone = history.gone();
+    gone.sort();
+    let names: Vec<_> = before
+        .iter()
+        .filter_map(|pod| pod.metadata.name.clone())
+        .collect();
+    assert_eq!(gone, names);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_pods_are_down_at_once_as_the_owner_allows() {
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let half = json!({"metadata": {"annotations": {"podrefresh.io/max-unavailable": "50%"}}});
+    let spec = json!({"replicas": 4, "template": half});
+    let deployment = workload("web", &image, spec);
+    world
+        .kube
+        .create::<k8s_openapi::api::apps::v1::Deployment>("shop", deployment)
+        .await;
+    world.kube.running("shop", 4, &old).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 4, &new).await;
+    assert_eq!(history.fewest_up(), 2);
+    assert_eq!(history.gone().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stateful_set_turns_over_from_its_highest_ordinal() {
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/db", "stable", "1");
+    world.kube.stateful_set("shop", "db", 3, &image).await;
+    world.kube.running("shop", 3, &old).await;
+    let history = History::begin(&world.kube, "shop", "db-").await;
+
+    let (_, new) = world.push("shop/db", "stable", "2");
+    world.kube.running("shop", 3, &new).await;
+    assert_eq!(history.gone(), ["db-2", "db-1", "db-0"]);
+    assert_eq!(history.fewest_up(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_set_loses_one_pod_at_a_time() {
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/agent", "stable", "1");
+    world.kube.daemon_set("shop", "agent", &image).await;
+    // One for each node, however many there are.
+    let nodes = kube::Api::<k8s_openapi::api::core::v1::Node>::all(world.kube.0.clone());
+    let nodes = nodes.list(&Default::default()).await.unwrap().items.len();
+    world.kube.running("shop", nodes, &old).await;
+    let history = History::begin(&world.kube, "shop", "agent-").await;
+
+    let (_, new) = world.push("shop/agent", "stable", "2");
+    world.kube.running("shop", nodes, &new).await;
+    assert_eq!(history.fewest_up(), nodes - 1);
+    assert_eq!(history.gone().len(), nodes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_pods_go_in_a_minute_than_the_budget_allows() {
+    let world = slow_world(&["--max-evictions-per-minute=2"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    for name in ["a", "b", "c"] {
+        world.kube.deployment("shop", name, 1, &image).await;
+    }
+    world.kube.running("shop", 3, &old).await;
+    let history = History::begin(&world.kube, "shop", "").await;
+
+    world.push("shop/web", "stable", "2");
+    let controller = &world.controllers()[0];
+    controller
+        .shows(
+            "podrefresh_refresh_evictions_total{outcome=\"evicted\"}",
+            2.0,
+        )
+        .await;
+    controller
+        .shows("podrefresh_refresh_held_pods{reason=\"budget\"}", 1.0)
+        .await;
+    world.kube.ready("shop", 3).await;
+    world.looks(5).await;
+    assert_eq!(history.gone().len(), 2);
+    controller
+        .shows("podrefresh_refresh_held_pods{reason=\"budget\"}", 1.0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_are_not_ready_go_first_and_cost_nothing() {
+    if !on_testbed() {
+        return;
+    }
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.testbed().kubelet.set_bad_digests([&*old]);
+    world.kube.deployment("shop", "web", 3, &image).await;
+    let unready = async || {
+        let pods = world.kube.pods("shop").await;
+        let started = |pod: &&k8s_openapi::api::core::v1::Pod| {
+            crate::support::kube::image_id(pod).ends_with(&old)
+        };
+        (pods.iter().filter(started).count() == 3).then_some(())
+    };
+    crate::support::kube::eventually("three pods that run and are not ready", unready).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+
+    // A fix: none of the broken ones has to wait for another.
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 3, &new).await;
+    assert_eq!(history.gone().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_pod_goes_before_the_last_one_has_been_replaced() {
+    if !on_testbed() {
+        return;
+    }
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.deployment("shop", "web", 3, &image).await;
+    world.kube.running("shop", 3, &old).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+
+    let controllers = &world.testbed().controllers;
+    controllers.pause(Controller::ReplicaSet);
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.controllers()[0]
+        .shows("podrefresh_refresh_held_pods{reason=\"pace\"}", 2.0)
+        .await;
+    world.looks(8).await;
+    assert_eq!(history.gone().len(), 1);
+    controllers.resume(Controller::ReplicaSet);
+    world.kube.running("shop", 3, &new).await;
+    assert_eq!((history.gone().len(), history.fewest_up()), (3, 2));
+}

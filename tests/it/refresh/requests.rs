@@ -1,0 +1,150 @@
+//! What evictions say to the API server, and what its answers make of them.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+use testbed::faults::{Effect, Seen};
+
+use super::uids;
+use crate::support::{
+    history::History,
+    kube::{eventually, image_id, is_ready, name},
+    look::on_testbed,
+    world::World,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_asks_and_changes_nothing() {
+    let world = World::running(&["--dry-run"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    let before = world.kube.running("shop", 2, &old).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    world.push("shop/web", "stable", "2");
+    let controller = &world.controllers()[0];
+    controller
+        .reaches(
+            "podrefresh_refresh_evictions_total{outcome=\"dry_run\"}",
+            2.0,
+        )
+        .await;
+    world.looks(4).await;
+    assert!(history.gone().is_empty());
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    let evicted = controller
+        .metric("podrefresh_refresh_evictions_total{outcome=\"evicted\"}")
+        .await;
+    assert_eq!(evicted, 0.0);
+    let told = world.kube.notes("shop", "Evicted").await;
+    assert!(told.is_empty(), "{told:?}");
+    if world.simulated.is_some() {
+        for eviction in world.evictions() {
+            let body: Value = serde_json::from_str(&eviction.body).unwrap();
+            assert_eq!(
+                body["deleteOptions"]["dryRun"],
+                json!(["All"]),
+                "{eviction:#?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eviction_names_the_pod_by_its_uid_and_dries_nothing() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    let before = world.kube.running("shop", 2, &old).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 2, &new).await;
+    let evictions = world.evictions();
+    assert_eq!(evictions.len(), 2, "{evictions:#?}");
+    for eviction in evictions {
+        let pod = before
+            .iter()
+            .find(|pod| name(pod) == eviction.name)
+            .unwrap();
+        let body: Value = serde_json::from_str(&eviction.body).unwrap();
+        let expected = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": eviction.name, "namespace": "shop"},
+            "deleteOptions": {"preconditions": {"uid": pod.metadata.uid}},
+        });
+        assert_eq!(body, expected);
+        assert_eq!(eviction.user, "system:serviceaccount:podrefresh:podrefresh");
+    }
+}
+
+fn follows_pods(seen: &Seen<'_>) -> bool {
+    seen.resource == "pods"
+        && ["list", "watch"].contains(&seen.verb)
+        && seen.user.contains("podrefresh")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_have_been_replaced_unseen_are_not_evicted_in_their_predecessors_stead() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 1, &image).await;
+    world.kube.stateful_set("shop", "db", 1, &image).await;
+    let before = world.kube.running("shop", 2, &old).await;
+    let cluster = &world.testbed().cluster;
+    // The controller sees nothing of what happens to pods from here.
+    let blind = cluster.faults().inject(Effect::Unavailable, follows_pods);
+    cluster.faults().drop_watches();
+    let pods = world.kube.api::<Pod>("shop");
+    for pod in &before {
+        pods.delete(name(pod), &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+    let replaced = async || {
+        let pods = world.kube.pods("shop").await;
+        let new = |pod: &Pod| {
+            is_ready(pod)
+                && before
+                    .iter()
+                    .all(|old| old.metadata.uid != pod.metadata.uid)
+        };
+        (pods.len() == 2 && pods.iter().all(new)).then_some(())
+    };
+    eventually("two successors", replaced).await;
+    let history = History::begin(&world.kube, "shop", "").await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+
+    // db-0 is there again, as another pod; web-… is not.
+    let controller = &world.controllers()[0];
+    controller
+        .shows(
+            "podrefresh_refresh_evictions_total{outcome=\"replaced\"}",
+            1.0,
+        )
+        .await;
+    controller
+        .shows("podrefresh_refresh_evictions_total{outcome=\"gone\"}", 1.0)
+        .await;
+    world.looks(4).await;
+    let mut statuses: Vec<u16> = world
+        .evictions()
+        .iter()
+        .map(|eviction| eviction.status)
+        .collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [404, 409], "{:#?}", world.evictions());
+    assert!(history.gone().is_empty());
+    let pods = world.kube.pods("shop").await;
+    assert!(pods.iter().all(|pod| image_id(pod).ends_with(&old)));
+
+    drop(blind);
+    world.kube.running("shop", 2, &new).await;
+    assert_eq!(history.gone().len(), 2);
+}

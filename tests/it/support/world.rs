@@ -1,0 +1,393 @@
+//! A cluster with podrefresh installed from `manifests/`, a registry, and the real controller against both.
+//!
+//! The cluster is the testbed; with `PODREFRESH_TEST_KUBECONFIG` it is the one that file leads to: a real
+//! control plane on loopback, whose Service addresses lie in 127.0.0.0/8 and whose nodes pull from
+//! registries on loopback. Worlds there come one after the other.
+
+use std::{env, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use clap::Parser as _;
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Namespace, Service, ServiceAccount},
+};
+use kube::{
+    Api, Client, Config, ResourceExt as _,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use podrefresh::{
+    app::Controller,
+    cli::{Cli, Command},
+    cluster::{Choice, connect},
+};
+use serde_json::{Value, json};
+use testbed::{
+    images::{Format, Image},
+    kubelet::{self, Host},
+    registry::{self, Auth, Registry},
+};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, oneshot},
+    task::JoinHandle,
+};
+
+use super::{
+    files::{Temporary, tempfile},
+    kube::{Kube, eventually},
+    simulated::{Setup, Simulated},
+};
+
+/// Where podrefresh is installed.
+pub(crate) const HOME: &str = "podrefresh";
+
+/// How often a test's controller looks.
+pub(crate) const POLL: Duration = Duration::from_millis(300);
+
+/// Flags that make a controller as quick as a test wants it; the first is [`POLL`].
+const QUICK: [&str; 4] = [
+    "--poll-interval=300ms",
+    "--confirm-after=100ms",
+    "--lookup-timeout=5s",
+    "--lease-duration=3s",
+];
+
+/// The cluster of a test, and all that belongs to it.
+pub(crate) struct World {
+    /// The administrator's client.
+    pub(crate) kube: Kube,
+    /// The registry that images are pushed to and pulled from.
+    pub(crate) registry: Registry,
+    /// The testbed, unless the cluster is a real one.
+    pub(crate) simulated: Option<Simulated>,
+    kubeconfig: String,
+    controllers: Vec<Running>,
+    /// Held while this is the world on the real cluster.
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// A controller that runs in this process.
+pub(crate) struct Running {
+    /// Its admin port.
+    pub(crate) admin: SocketAddr,
+    /// Its webhook.
+    pub(crate) admission: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl World {
+    /// Starts a cluster with podrefresh installed but not running.
+    pub(crate) async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// Starts a cluster of some other kind, with podrefresh installed but not running.
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let registry = registry(setup.auth).await;
+        let world = match env::var("PODREFRESH_TEST_KUBECONFIG") {
+            Ok(file) => {
+                let kubeconfig = std::fs::read_to_string(file).unwrap();
+                let turn = Some(turn().await);
+                let world = Self::new(registry, kubeconfig, None, turn).await;
+                world.clear().await;
+                world
+            }
+            Err(_) => Self::on_testbed(registry, setup.nodes).await,
+        };
+        world.install().await;
+        world
+    }
+
+    /// Starts a testbed without podrefresh, on whose nodes the image that `manifests/` names can run.
+    pub(crate) async fn untouched() -> Self {
+        let registry = registry(Auth::Anonymous).await;
+        let host = Host {
+            url: registry.url().to_owned(),
+            ca_pem: String::new(),
+        };
+        let nodes = kubelet::Options {
+            hosts: [("ghcr.io".to_owned(), host)].into(),
+            ..kubelet::Options::default()
+        };
+        let world = Self::on_testbed(registry, nodes).await;
+        world.push("podrefresh/podrefresh", env!("CARGO_PKG_VERSION"), "ours");
+        world
+    }
+
+    async fn on_testbed(registry: Registry, nodes: kubelet::Options) -> Self {
+        let simulated = Simulated::start(nodes).await;
+        let kubeconfig = simulated.cluster.kubeconfig();
+        Self::new(registry, kubeconfig, Some(simulated), None).await
+    }
+
+    async fn new(
+        registry: Registry,
+        kubeconfig: String,
+        simulated: Option<Simulated>,
+        turn: Option<OwnedMutexGuard<()>>,
+    ) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            kube: Kube(client(&kubeconfig).await),
+            registry,
+            simulated,
+            kubeconfig,
+            controllers: Vec::new(),
+            _turn: turn,
+        }
+    }
+
+    /// Starts a cluster with podrefresh installed, running and ready.
+    pub(crate) async fn running(flags: &[&str]) -> Self {
+        let mut world = Self::start().await;
+        world.controller(flags).await;
+        world
+    }
+
+    /// Starts a controller as its ServiceAccount with `flags` on top of quick ones, waits until it is
+    /// ready, and lets the API server reach its webhook.
+    pub(crate) async fn controller(&mut self, flags: &[&str]) -> &Running {
+        self.unready(flags).await;
+        let running = self.controllers.last().unwrap();
+        running.readiness(200).await;
+        running
+    }
+
+    /// Starts a controller like [`World::controller`], and does not wait for anything.
+    pub(crate) async fn unready(&mut self, flags: &[&str]) {
+        let running = self.launch(flags).await;
+        self.controllers.push(running);
+        self.route();
+    }
+
+    /// Returns the controllers started so far.
+    pub(crate) fn controllers(&self) -> &[Running] {
+        &self.controllers
+    }
+
+    /// Stops the controller that was started first, as SIGTERM does, and waits for its end.
+    pub(crate) async fn stop_first(&mut self) {
+        let mut running = self.controllers.remove(0);
+        self.route();
+        let _ = running.stop.take().unwrap().send(());
+        (&mut running.task).await.unwrap().unwrap();
+    }
+
+    /// Ends the controller that was started first at once, as SIGKILL does.
+    pub(crate) fn kill_first(&mut self) {
+        drop(self.controllers.remove(0));
+        self.route();
+    }
+
+    /// Pushes an image under `repository:tag`, unlike all of other seeds, and returns its reference and digest.
+    pub(crate) fn push(&self, repository: &str, tag: &str, seed: &str) -> (String, String) {
+        self.push_image(repository, tag, &Format::Oci.image("linux/amd64", seed))
+    }
+
+    /// Pushes a finished image under `repository:tag`.
+    pub(crate) fn push_image(
+        &self,
+        repository: &str,
+        tag: &str,
+        image: &Image,
+    ) -> (String, String) {
+        let digest = self.registry.store(repository, tag, image);
+        (self.registry.reference(repository, tag), digest)
+    }
+
+    /// Returns the administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> Temporary {
+        tempfile(&self.kubeconfig)
+    }
+
+    /// Returns a kubeconfig of the ServiceAccount that `manifests/` creates.
+    pub(crate) async fn service_account_kubeconfig(&self) -> String {
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = self.kube.api(HOME);
+        let created = accounts
+            .create_token_request("podrefresh", &PostParams::default(), &request)
+            .await;
+        let token = created.unwrap().status.unwrap().token;
+        let mut config: Value =
+            serde_json::to_value(Kubeconfig::from_yaml(&self.kubeconfig).unwrap()).unwrap();
+        config["users"][0]["user"] = json!({"token": token});
+        config["contexts"][0]["context"]["namespace"] = json!(HOME);
+        config.to_string()
+    }
+
+    async fn launch(&self, flags: &[&str]) -> Running {
+        let file = tempfile(&self.service_account_kubeconfig().await);
+        let admission = match &self.simulated {
+            Some(_) => "127.0.0.1:0".to_owned(),
+            // The API server dials the Service's address itself: who listens there serves the Service.
+            None if self.controllers.is_empty() => format!("{}:443", self.service_ip().await),
+            None => "127.0.0.1:0".to_owned(),
+        };
+        let flags: Vec<&str> = ["podrefresh", "controller", "--admin-addr=127.0.0.1:0"]
+            .into_iter()
+            .chain(
+                QUICK
+                    .into_iter()
+                    .filter(|quick| !flags.iter().any(|flag| is_same(flag, quick))),
+            )
+            .chain(flags.iter().copied())
+            .chain(["--admission-addr", &admission])
+            .collect();
+        let Command::Controller(flags) = Cli::try_parse_from(flags).unwrap().command else {
+            unreachable!("the subcommand must be the controller")
+        };
+        let choice = Choice {
+            kubeconfig: Some(file.path().to_owned()),
+            context: None,
+        };
+        let connection = connect(&choice).await.unwrap();
+        let host = format!("test-{}", self.controllers.len());
+        let mut settings = flags.settings(&connection.namespace, host);
+        settings.linger = Duration::ZERO;
+        let controller = Controller::bind(settings, connection).await.unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        Running {
+            admin: controller.admin_addr().unwrap(),
+            admission: controller.admission_addr().unwrap(),
+            stop: Some(stop),
+            task: tokio::spawn(controller.run(async {
+                let _ = stopped.await;
+            })),
+        }
+    }
+
+    /// Leads the Service to the controllers that run.
+    fn route(&self) {
+        if let Some(simulated) = &self.simulated {
+            let addresses: Vec<SocketAddr> = self
+                .controllers
+                .iter()
+                .map(|running| running.admission)
+                .collect();
+            simulated
+                .cluster
+                .route_service(HOME, "podrefresh", 443, &addresses);
+        }
+    }
+
+    async fn service_ip(&self) -> String {
+        let services: Api<Service> = self.kube.api(HOME);
+        services
+            .get("podrefresh")
+            .await
+            .unwrap()
+            .spec
+            .unwrap()
+            .cluster_ip
+            .unwrap()
+    }
+
+    /// Installs `manifests/`, but for the Deployment: the controller runs in this process.
+    async fn install(&self) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
+        for object in testbed::manifests::load(&folder).unwrap() {
+            if object["kind"] == "Deployment" {
+                continue;
+            }
+            let object: DynamicObject = serde_json::from_value(object).unwrap();
+            let types = object.types.clone().unwrap();
+            let gvk = types.try_into().unwrap();
+            let resource = ApiResource::from_gvk(&gvk);
+            let api: Api<DynamicObject> = match object.namespace() {
+                Some(namespace) => Api::namespaced_with(self.kube.0.clone(), &namespace, &resource),
+                None => Api::all_with(self.kube.0.clone(), &resource),
+            };
+            match api.create(&PostParams::default(), &object).await {
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                    api.patch(
+                        &object.name_any(),
+                        &PatchParams::default(),
+                        &Patch::Merge(&object),
+                    )
+                    .await
+                    .unwrap();
+                }
+                created => drop(created.unwrap()),
+            }
+        }
+    }
+
+    /// Takes away what an earlier world has left on a real cluster.
+    async fn clear(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.kube.0.clone());
+        let opted_in = ListParams::default().labels("podrefresh.io/enabled");
+        for namespace in namespaces.list(&opted_in).await.unwrap() {
+            namespaces
+                .delete(&namespace.name_any(), &DeleteParams::default())
+                .await
+                .unwrap();
+        }
+        eventually("the last world to vanish", || async {
+            namespaces
+                .list(&opted_in)
+                .await
+                .unwrap()
+                .items
+                .is_empty()
+                .then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn registry(auth: Auth) -> Registry {
+    let options = registry::Options {
+        auth,
+        ..registry::Options::default()
+    };
+    Registry::start(options).await.unwrap()
+}
+
+/// Returns a client by a kubeconfig's text.
+pub(crate) async fn client(kubeconfig: &str) -> Client {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// Asks an admin port, and returns the answer's status and text.
+pub(crate) async fn get(admin: SocketAddr, path: &str) -> (u16, String) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    match http.get(format!("http://{admin}{path}")).send().await {
+        Ok(answer) => (
+            answer.status().as_u16(),
+            answer.text().await.unwrap_or_default(),
+        ),
+        Err(_) => (0, String::new()),
+    }
+}
+
+/// Says whether two flags, `--name=value`, have one name.
+fn is_same(flag: &str, other: &str) -> bool {
+    flag.split('=').next() == other.split('=').next()
+}
+
+async fn turn() -> OwnedMutexGuard<()> {
+    static TURN: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
+    TURN.clone().lock_owned().await
+}
