@@ -1,0 +1,31 @@
+# One line each; what they run is in the files they name.
+
+.PHONY: demo test lint bench e2e image tools
+
+# The whole product on a cluster of its own; `make demo ARGS=--stay` keeps it up.
+demo:
+	cargo run --locked --example demo -- $(ARGS)
+
+# All tests, with the real parts installed where that is allowed.
+test: tools
+	cargo test --locked --workspace $(ARGS)
+
+# Formatting, lints, documentation, YAML, Dockerfile and shell.
+lint:
+	.ci/lint
+
+# The figures of the README.
+bench:
+	cargo bench --locked $(ARGS)
+
+# The suite on a real control plane: PODREFRESH_TEST_KUBECONFIG names it.
+e2e:
+	@: $${PODREFRESH_TEST_KUBECONFIG:?must name the kubeconfig of a cluster for tests} && cargo test --locked --test it $(ARGS)
+
+# The static binary on scratch.
+image:
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag ghcr.io/podrefresh/podrefresh:0.1.0 .
+
+# The real parts that the tests talk to.
+tools:
+	tests/tools.sh
