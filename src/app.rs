@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
     pin::pin,
     sync::{
         Arc,
@@ -12,28 +11,34 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
-use rustls_pki_types::UnixTime;
 use tokio::{net::TcpListener, sync::watch};
 use tracing::info;
 
+use self::checks::checks;
+pub use self::{
+    resolver::{Registries, resolver},
+    settings::Settings,
+};
 use crate::{
     admission::{body::BodyLimits, mutate::Mutator, router, server},
     cluster::{
         Connection, Leadership, Namespaces, Pods, Recorder, Scope, Secrets, WatchError, elect,
         lease,
     },
-    credentials::{DockerConfigFile, Keychain, Patience, Providers},
-    error::Chain,
     observe::{
-        admin::{self, Check, Readiness},
+        admin::{self, Readiness},
         metrics::Metrics,
     },
     refresh,
-    registry::{self, HostsDir, Resolver},
+    registry::Resolver,
     tls,
 };
+
+mod checks;
+mod resolver;
+mod settings;
 
 /// The Secret that the replicas share a certificate by.
 const SECRET: &str = "podrefresh-tls";
@@ -44,51 +49,6 @@ const LEASE: &str = "podrefresh";
 /// What the poller's lookups may use pull secrets for without reading them again: at rest it makes no call.
 /// A registry that refuses them has them read anew at once.
 const POLLER_SECRETS_AGE: Duration = Duration::from_secs(3600);
-
-/// How long a credential provider may run, as the kubelet has it.
-const PROVIDER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How the controller runs.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where admission reviews come in.
-    pub admission_addr: SocketAddr,
-    /// Where the admin port is.
-    pub admin_addr: SocketAddr,
-    /// The namespace of the Service, the Secret and the Lease.
-    pub namespace: String,
-    /// The Service's name.
-    pub service_name: String,
-    /// The webhook configuration's name.
-    pub webhook_name: String,
-    /// The directory of a certificate that somebody else keeps, if so.
-    pub cert_dir: Option<PathBuf>,
-    /// How old an answer may be to be stamped.
-    pub digest_ttl: Duration,
-    /// How refreshing works.
-    pub refresh: refresh::Settings,
-    /// How long a Lease that nobody renews is respected; `None` to lead without one.
-    pub lease_duration: Option<Duration>,
-    /// What this process is called in the Lease and in Events.
-    pub host: String,
-    /// How long reviews are still taken after `/readyz` has begun to say no.
-    pub linger: Duration,
-    /// How registries are asked.
-    pub registries: Registries,
-}
-
-/// How registries are asked.
-#[derive(Debug, Clone)]
-pub struct Registries {
-    /// How long a lookup may take in all.
-    pub lookup_timeout: Duration,
-    /// A docker config with credentials for images whose pod has none that work.
-    pub docker_config: Option<PathBuf>,
-    /// A directory like containerd's `certs.d`.
-    pub registries_dir: Option<PathBuf>,
-    /// The kubelet's configuration of credential providers, and the directory of their programs.
-    pub credential_providers: Option<(PathBuf, PathBuf)>,
-}
 
 /// A controller with its ports bound and its certificate loaded, not yet running.
 pub struct Controller {
@@ -102,35 +62,6 @@ pub struct Controller {
     readiness: Readiness,
     serving: tls::Serving,
     certificate: BoxFuture<'static, ()>,
-}
-
-/// Returns the resolver that asks as `registries` says; without `secrets` no pull secret is read.
-pub fn resolver(
-    registries: &Registries,
-    secrets: Option<Secrets>,
-    metrics: &Metrics,
-) -> anyhow::Result<Resolver> {
-    let file = registries
-        .docker_config
-        .as_deref()
-        .map(DockerConfigFile::open)
-        .transpose()?;
-    let patience = Patience {
-        run: PROVIDER_TIMEOUT,
-        wait: registries.lookup_timeout,
-    };
-    let providers = (registries.credential_providers.as_ref())
-        .map(|(config, folder)| Providers::open(config, folder, patience, metrics))
-        .transpose()?;
-    let keychain = Keychain::new(secrets, file, metrics.clone()).with_providers(providers);
-    let settings = registry::Settings {
-        lookup_timeout: registries.lookup_timeout,
-        hosts: (registries.registries_dir.as_deref())
-            .map(HostsDir::open)
-            .transpose()?,
-        ..registry::Settings::default()
-    };
-    Resolver::new(settings, keychain, metrics.clone()).context("cannot set up TLS for registries")
 }
 
 impl Controller {
@@ -344,39 +275,4 @@ async fn background(
         () = certificate => bail!("the certificate's keeper ended"),
         () = events => unreachable!("events must never end"),
     }
-}
-
-/// Returns what must hold before reviews may be sent here.
-fn checks(
-    stopping: &Arc<AtomicBool>,
-    serving: &tls::Serving,
-    pods: &Pods,
-    namespaces: &Namespaces,
-) -> Vec<Check> {
-    let (stopping, serving) = (stopping.clone(), serving.clone());
-    let (pods, namespaces) = (pods.clone(), namespaces.clone());
-    let synced = |synced: bool| {
-        synced
-            .then_some(())
-            .ok_or_else(|| "not listed yet".to_owned())
-    };
-    vec![
-        (
-            "running",
-            Box::new(move || match stopping.load(Ordering::Relaxed) {
-                false => Ok(()),
-                true => Err("stopping".to_owned()),
-            }),
-        ),
-        (
-            "certificate",
-            Box::new(move || {
-                serving
-                    .check(UnixTime::now())
-                    .map_err(|error| Chain(&error).to_string())
-            }),
-        ),
-        ("namespaces", Box::new(move || synced(namespaces.synced()))),
-        ("pods", Box::new(move || synced(pods.synced()))),
-    ]
 }

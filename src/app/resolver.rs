@@ -1,0 +1,57 @@
+//! The resolver of all commands, and how registries are asked.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::{
+    cluster::Secrets,
+    credentials::{DockerConfigFile, Keychain, Patience, Providers},
+    observe::metrics::Metrics,
+    registry::{self, HostsDir, Resolver},
+};
+
+/// How long a credential provider may run, as the kubelet has it.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How registries are asked.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    /// How long a lookup may take in all.
+    pub lookup_timeout: Duration,
+    /// A docker config with credentials for images whose pod has none that work.
+    pub docker_config: Option<PathBuf>,
+    /// A directory like containerd's `certs.d`.
+    pub registries_dir: Option<PathBuf>,
+    /// The kubelet's configuration of credential providers, and the directory of their programs.
+    pub credential_providers: Option<(PathBuf, PathBuf)>,
+}
+
+/// Returns the resolver that asks as `registries` says; without `secrets` no pull secret is read.
+pub fn resolver(
+    registries: &Registries,
+    secrets: Option<Secrets>,
+    metrics: &Metrics,
+) -> anyhow::Result<Resolver> {
+    let file = registries
+        .docker_config
+        .as_deref()
+        .map(DockerConfigFile::open)
+        .transpose()?;
+    let patience = Patience {
+        run: PROVIDER_TIMEOUT,
+        wait: registries.lookup_timeout,
+    };
+    let providers = (registries.credential_providers.as_ref())
+        .map(|(config, folder)| Providers::open(config, folder, patience, metrics))
+        .transpose()?;
+    let keychain = Keychain::new(secrets, file, metrics.clone()).with_providers(providers);
+    let settings = registry::Settings {
+        lookup_timeout: registries.lookup_timeout,
+        hosts: (registries.registries_dir.as_deref())
+            .map(HostsDir::open)
+            .transpose()?,
+        ..registry::Settings::default()
+    };
+    Resolver::new(settings, keychain, metrics.clone()).context("cannot set up TLS for registries")
+}

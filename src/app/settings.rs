@@ -1,0 +1,35 @@
+//! How the controller runs.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::Registries;
+use crate::refresh;
+
+/// How the controller runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where admission reviews come in.
+    pub admission_addr: SocketAddr,
+    /// Where the admin port is.
+    pub admin_addr: SocketAddr,
+    /// The namespace of the Service, the Secret and the Lease.
+    pub namespace: String,
+    /// The Service's name.
+    pub service_name: String,
+    /// The webhook configuration's name.
+    pub webhook_name: String,
+    /// The directory of a certificate that somebody else keeps, if so.
+    pub cert_dir: Option<PathBuf>,
+    /// How old an answer may be to be stamped.
+    pub digest_ttl: Duration,
+    /// How refreshing works.
+    pub refresh: refresh::Settings,
+    /// How long a Lease that nobody renews is respected; `None` to lead without one.
+    pub lease_duration: Option<Duration>,
+    /// What this process is called in the Lease and in Events.
+    pub host: String,
+    /// How long reviews are still taken after `/readyz` has begun to say no.
+    pub linger: Duration,
+    /// How registries are asked.
+    pub registries: Registries,
+}
