@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -12,6 +13,7 @@ use kube::{
     ResourceExt as _,
     runtime::{
         WatchStreamExt as _,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -45,13 +47,28 @@ struct Known {
     leaves: bool,
 }
 
+/// Watches again soon, however often that fails: what happens meanwhile is not seen.
+struct Soon;
+
+impl Iterator for Soon {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(100))
+    }
+}
+
+impl Backoff for Soon {
+    fn reset(&mut self) {}
+}
+
 impl History {
     /// Begins to watch the pods whose names start with `prefix`.
     pub(crate) async fn begin(kube: &Kube, namespace: &str, prefix: &str) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (writer, prefix) = (seen.clone(), prefix.to_owned());
         let pods = watcher(kube.api::<Pod>(namespace), watcher::Config::default());
-        let pods = pods.default_backoff();
+        let pods = pods.backoff(Soon);
         let task = tokio::spawn(async move {
             let mut pods = pin!(pods);
             while let Some(event) = pods.next().await {
