@@ -14,7 +14,7 @@ test: tools
 lint:
 	.ci/lint
 
-# The figures of the README.
+# The figures of docs/performance.md.
 bench:
 	cargo bench --locked $(ARGS)
 

@@ -1,4 +1,4 @@
-//! The figures of the README: what admission, lookups and the controller cost, and whether that is little enough.
+//! The figures of docs/performance.md: what admission, lookups and the controller cost, and whether that is little enough.
 //!
 //! `cargo bench` measures everything; `cargo bench -- admission` one section. Exits with 1 when a target is missed.
 

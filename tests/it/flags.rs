@@ -1,4 +1,4 @@
-//! The program's flags: the README's table, the manifests and `--help` say the same.
+//! The program's flags: the table told, the manifests and `--help` say the same.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,27 @@ use crate::support::{
 };
 
 #[test]
-fn the_flags_of_the_readme_are_those_of_the_program() {
-    let told: BTreeMap<String, Option<String>> =
-        table(&read("README.md"), "## Flags of `podrefresh controller`")
-            .iter()
-            .map(|row| {
-                (
-                    code(&row[0])[0].to_owned(),
-                    code(&row[1]).first().map(|word| (*word).to_owned()),
-                )
-            })
-            .collect();
+fn the_flags_told_are_those_of_the_program() {
+    let told: BTreeMap<String, Option<String>> = table(
+        &read("docs/operations.md"),
+        "## Flags of `podrefresh controller`",
+    )
+    .iter()
+    .map(|row| {
+        (
+            code(&row[0])[0].to_owned(),
+            code(&row[1]).first().map(|word| (*word).to_owned()),
+        )
+    })
+    .collect();
     let real: BTreeMap<String, Option<String>> = help::flags("controller")
         .into_iter()
         .map(|(name, flag)| (name, flag.default))
         .collect();
-    assert_eq!(told, real, "README.md on the left, --help on the right");
+    assert_eq!(
+        told, real,
+        "docs/operations.md on the left, --help on the right"
+    );
 }
 
 #[test]

@@ -15,22 +15,22 @@ use crate::support::{
 };
 
 #[test]
-fn the_metrics_of_the_readme_are_those_of_the_program() {
-    let told: BTreeSet<String> = table(&read("README.md"), "## Metrics")
+fn the_metrics_told_are_those_of_the_program() {
+    let told: BTreeSet<String> = table(&read("docs/operations.md"), "## Metrics")
         .iter()
         .map(|row| code(&row[0])[0].split('{').next().unwrap().to_owned())
         .collect();
     assert_eq!(
         told,
         metrics(),
-        "README.md on the left, /metrics on the right"
+        "docs/operations.md on the left, /metrics on the right"
     );
 }
 
 /// Returns the names that `/metrics` shows; a histogram's is its base name.
 fn metrics() -> BTreeSet<String> {
     let metrics = Metrics::new();
-    // A family without a member is not printed. A new field stops the build here: tell of it in the README.
+    // A family without a member is not printed. A new field stops the build here: tell of it in docs/operations.md.
     let Metrics {
         admission_reviews,
         admission_review_duration: _,
