@@ -1,6 +1,7 @@
 //! What several tests lean on: real programs, skips, the product's command line, our own sources.
 
 pub(crate) mod authority;
+mod clear;
 pub(crate) mod docker_registry;
 pub(crate) mod files;
 pub(crate) mod folder;

@@ -9,11 +9,11 @@ use std::{env, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use clap::Parser as _;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Namespace, Service, ServiceAccount},
+    core::v1::{Service, ServiceAccount},
 };
 use kube::{
     Api, Client, Config, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use podrefresh::{
@@ -34,7 +34,7 @@ use tokio::{
 
 use super::{
     files::{Temporary, tempfile},
-    kube::{Kube, eventually},
+    kube::Kube,
     simulated::{Setup, Simulated},
 };
 
@@ -317,28 +317,6 @@ impl World {
                 created => drop(created.unwrap()),
             }
         }
-    }
-
-    /// Takes away what an earlier world has left on a real cluster.
-    async fn clear(&self) {
-        let namespaces: Api<Namespace> = Api::all(self.kube.0.clone());
-        let opted_in = ListParams::default().labels("podrefresh.io/enabled");
-        for namespace in namespaces.list(&opted_in).await.unwrap() {
-            namespaces
-                .delete(&namespace.name_any(), &DeleteParams::default())
-                .await
-                .unwrap();
-        }
-        eventually("the last world to vanish", || async {
-            namespaces
-                .list(&opted_in)
-                .await
-                .unwrap()
-                .items
-                .is_empty()
-                .then_some(())
-        })
-        .await;
     }
 }
 
