@@ -18,7 +18,7 @@ pub enum Ineligible {
     NamespaceNotEnabled,
     /// Its namespace is being deleted: nothing would replace it.
     NamespaceTerminating,
-    /// Its own label says so.
+    /// Its own label says so, or its namespace's.
     OptedOut,
     /// It is a static pod's mirror: the kubelet owns it.
     Mirror,
@@ -79,7 +79,7 @@ pub fn eligible<'a>(
     if namespace.is_some_and(|namespace| namespace.terminating) {
         return Err(Ineligible::NamespaceTerminating);
     }
-    if pod.opted_out {
+    if pod.opted_out || namespace.is_some_and(|namespace| namespace.opted_out) {
         return Err(Ineligible::OptedOut);
     }
     if pod.mirror {
@@ -101,19 +101,69 @@ pub fn eligible<'a>(
     Ok(wishes)
 }
 
+/// Why a container does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Uncounted {
+    /// Its reference is none.
+    BadImage,
+    /// Its reference has a digest of the user's own, so that it cannot change.
+    OwnDigest,
+    /// Its tag is not pulled at each start: a new pod may well run the same old image.
+    NotPulled,
+    /// The wish `containers` leaves it out.
+    LeftOut,
+}
+
+impl Uncounted {
+    /// All of them, in the order in which they are checked.
+    pub const ALL: [Self; 4] = [
+        Self::BadImage,
+        Self::OwnDigest,
+        Self::NotPulled,
+        Self::LeftOut,
+    ];
+
+    /// Returns the stable, documented name of the reason.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::BadImage => "bad_image",
+            Self::OwnDigest => "own_digest",
+            Self::NotPulled => "not_pulled",
+            Self::LeftOut => "left_out",
+        }
+    }
+}
+
+impl Namespace {
+    /// Says whether pods of it may go that are looked at as `scope` says.
+    pub const fn takes_part(&self, scope: Scope) -> bool {
+        let asked_for = match scope {
+            Scope::OptedIn => self.enabled,
+            Scope::All => !self.opted_out,
+        };
+        asked_for && !self.terminating
+    }
+}
+
 impl Container {
     /// Says whether a new digest behind this container's tag makes its pod outdated.
     ///
     /// Only where a new pod would get that digest: the kubelet pulls always, or the webhook pins.
     pub fn counts(&self, wishes: &Wishes) -> bool {
+        self.uncounted(wishes).is_none()
+    }
+
+    /// Returns the first reason why this container does not count, if it does not.
+    pub fn uncounted(&self, wishes: &Wishes) -> Option<Uncounted> {
         let Ok(image) = &self.image else {
-            return false;
+            return Some(Uncounted::BadImage);
         };
-        let follows_its_tag = match image.digest() {
-            None => self.pull == PullPolicy::Always,
-            Some(_) => self.is_pinned(),
-        };
-        follows_its_tag && wishes.containers.takes(&self.name)
+        match image.digest() {
+            Some(_) if !self.is_pinned() => Some(Uncounted::OwnDigest),
+            None if self.pull != PullPolicy::Always => Some(Uncounted::NotPulled),
+            _ if !wishes.containers.takes(&self.name) => Some(Uncounted::LeftOut),
+            _ => None,
+        }
     }
 }
 
@@ -130,6 +180,7 @@ mod tests {
         Namespace {
             name: "shop".into(),
             enabled,
+            opted_out: false,
             terminating,
             annotations: Arc::new([]),
         }
@@ -210,6 +261,29 @@ mod tests {
         }
     }
 
+    /// Checks whether a namespace's pods may go: of those that have opted in, and of all.
+    #[track_caller]
+    fn check_takes_part(namespace: &Namespace, expected: (bool, bool)) {
+        let takes_part = |scope| namespace.takes_part(scope);
+        let found = (takes_part(Scope::OptedIn), takes_part(Scope::All));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_namespace_can_opt_out_of_all_that_is_asked_for() {
+        let opted_out = Namespace {
+            opted_out: true,
+            ..namespace(false, false)
+        };
+        let wishes = Ok(Wishes::default());
+        let judged = eligible(&pod("web").build(), Some(&opted_out), Scope::All, &wishes);
+        assert_eq!(judged.map(drop), Err(Ineligible::OptedOut));
+        check_takes_part(&opted_out, (false, false));
+        check_takes_part(&namespace(false, false), (false, true));
+        check_takes_part(&namespace(true, false), (true, true));
+        check_takes_part(&namespace(true, true), (false, false));
+    }
+
     #[test]
     fn unreadable_wishes_leave_a_pod_alone() {
         let wishes = Wishes::parse(&[("mode".into(), "nonsense".into())], &[]);
@@ -258,6 +332,28 @@ mod tests {
             check_counts(&format!("nginx@{}", digest(1)), pull, stamp(), false);
             check_counts("Nginx", pull, stamp(), false);
         }
+    }
+
+    #[test]
+    fn why_a_container_does_not_count_is_told() {
+        let judge = |image: &str, pull, containers: &str| {
+            let mut container = container(image);
+            container.pull = pull;
+            container.uncounted(&Wishes {
+                containers: containers.parse().unwrap(),
+                ..Wishes::default()
+            })
+        };
+        let (always, present) = (PullPolicy::Always, PullPolicy::IfNotPresent);
+        let foreign = format!("nginx:1@{}", digest(2));
+        assert_eq!(judge("nginx:1", always, "app"), None);
+        assert_eq!(judge("nginx:1", always, "!app"), Some(Uncounted::LeftOut));
+        assert_eq!(
+            judge("nginx:1", present, "!app"),
+            Some(Uncounted::NotPulled)
+        );
+        assert_eq!(judge(&foreign, present, "!app"), Some(Uncounted::OwnDigest));
+        assert_eq!(judge("Nginx", present, "!app"), Some(Uncounted::BadImage));
     }
 
     #[test]

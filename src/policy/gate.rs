@@ -1,21 +1,23 @@
 //! Which outdated pods may go in this pass, and why all others may not.
 
-use std::{cmp::Reverse, collections::HashMap, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Pod, Wishes};
 
 mod budget;
+mod checks;
 mod hold;
 #[cfg(test)]
 mod notation;
 mod pace;
+mod restart;
 mod rules;
-#[cfg(test)]
-mod simulation;
 
+pub use checks::{Check, checks};
 pub use hold::Hold;
+pub use restart::{Made, Restart, Rollout, Rollouts};
 pub use rules::rules;
 
 /// What all decisions of one pass share.
@@ -27,8 +29,19 @@ pub struct Moment<'a> {
     pub leader: bool,
     /// What the operator has set.
     pub limits: Limits,
-    /// When each eviction of the last minute was answered; older ones do no harm, order does not matter.
-    pub evictions: &'a [Timestamp],
+    /// The evictions of the last minute; older ones do no harm, order does not matter.
+    pub evictions: &'a [Past],
+}
+
+/// An eviction that was answered, or a restart, which counts as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// When.
+    pub at: Timestamp,
+    /// The pod's namespace.
+    pub namespace: Arc<str>,
+    /// The pod's node, if it had one.
+    pub node: Option<Arc<str>>,
 }
 
 /// What the operator has set for all pods.
@@ -40,6 +53,10 @@ pub struct Limits {
     pub progress_deadline: Duration,
     /// How many pods may be evicted in any 60 seconds.
     pub per_minute: u32,
+    /// How many of these in one namespace, if that is limited.
+    pub per_namespace: Option<u32>,
+    /// How many of these on one node, if that is limited.
+    pub per_node: Option<u32>,
 }
 
 /// An owner with all its pods, whether outdated or not.
@@ -49,6 +66,10 @@ pub struct Workload<'a> {
     pub desired: Option<u32>,
     /// How many pods of its namespace have been evicted in the last minute.
     pub recent: u32,
+    /// Whether it is a Deployment that wants one pod; `None` when that is not known.
+    pub single: Option<bool>,
+    /// How it can be restarted, read just now; `None` when that is not known, which holds nothing back yet.
+    pub rollouts: Option<Rollouts>,
     /// Its pods, as last seen.
     pub members: Vec<Member<'a>>,
 }
@@ -86,6 +107,8 @@ pub struct Outdated<'a> {
     pub targets: Vec<Target>,
     /// Whether the registry of an image that its successor must pull is failing.
     pub registry_failing: bool,
+    /// Which template it was made from; only restarts ask for it.
+    pub made: Made,
 }
 
 /// What is known of the digest that an outdated container should run.
@@ -104,8 +127,10 @@ pub struct Target {
 /// What one pass may do.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
-    /// The pods that may go, in the order in which they must.
+    /// The pods that may be evicted, in the order in which they must.
     pub go: Vec<&'a Member<'a>>,
+    /// The owners that may be restarted, in the order in which they must.
+    pub restart: Vec<Restart<'a>>,
     /// All other outdated pods, each with what holds it back.
     pub held: Vec<(&'a Member<'a>, Hold)>,
 }
@@ -115,34 +140,51 @@ pub struct Plan<'a> {
 /// Namespaces take turns, and the owners in each, so that a large one does not use up the budget of all
 /// others; among equals the digest known longest goes first.
 pub fn plan<'a>(moment: &Moment<'_>, workloads: &'a [Workload<'a>]) -> Plan<'a> {
+    plan_as_if(moment, workloads, None)
+}
+
+/// Returns the plan as it were if the pod with the uid `free` met all the rules that it must meet alone.
+fn plan_as_if<'a>(
+    moment: &Moment<'_>,
+    workloads: &'a [Workload<'a>],
+    free: Option<&str>,
+) -> Plan<'a> {
     let mut plan = Plan::default();
     let mut queue = Vec::new();
     for workload in workloads {
-        let candidates = candidates(moment, workload, &mut plan.held);
-        let allowed = pace::allow(moment, workload, candidates, &mut plan.held);
-        let allowed = allowed.into_iter().enumerate();
-        queue.extend(allowed.map(|(turn, candidate)| (turn, candidate, workload.recent)));
+        let held = &mut plan.held;
+        let (evicted, restarted) = restart::split(moment, workload, free, held);
+        let steps = pace::allow(moment, workload, evicted, held);
+        let mut steps: Vec<_> = steps.into_iter().map(|it| (it, None)).collect();
+        let restart = restart::allow(moment, workload, restarted, held);
+        steps.extend(restart.map(|(first, restart)| (first, Some(restart))));
+        let steps = steps.into_iter().enumerate();
+        queue.extend(steps.map(|(turn, (first, whole))| (turn, first, whole, workload.recent)));
     }
     // The sorts are stable: what is equal keeps the order of `workloads`.
-    queue.sort_by_key(|(turn, candidate, _)| (*turn, candidate.member.pod.ready, candidate.since));
+    queue.sort_by_key(|(turn, first, ..)| (*turn, first.member.pod.ready, first.since));
     let mut served: HashMap<&str, u32> = HashMap::new();
     let mut queue: Vec<_> = queue
         .into_iter()
-        .map(|(_, candidate, recent)| {
-            let served = served
-                .entry(&candidate.member.pod.namespace)
-                .or_insert(recent);
+        .map(|(_, first, whole, recent)| {
+            let served = served.entry(&first.member.pod.namespace).or_insert(recent);
             *served = served.saturating_add(1);
-            (*served, candidate.member)
+            (*served, first.member, whole)
         })
         .collect();
-    queue.sort_by_key(|(served, _)| *served);
-    let left = budget::left(moment);
-    for (nth, (_, member)) in queue.into_iter().enumerate() {
-        if nth < left {
-            plan.go.push(member);
-        } else {
-            plan.held.push((member, Hold::Budget));
+    queue.sort_by_key(|(served, ..)| *served);
+    let mut budget = budget::Budget::of(moment);
+    for (_, member, whole) in queue {
+        let pod = member.pod;
+        let node = pod.node.as_deref().filter(|_| whole.is_none());
+        match (budget.take(&pod.namespace, node), whole) {
+            (Ok(()), None) => plan.go.push(member),
+            (Ok(()), Some(restart)) => plan.restart.push(restart),
+            (Err(hold), None) => plan.held.push((member, hold)),
+            (Err(hold), Some(restart)) => {
+                let members = restart.members.into_iter();
+                plan.held.extend(members.map(|member| (member, hold)));
+            }
         }
     }
     plan
@@ -160,11 +202,17 @@ struct Candidate<'a> {
 fn candidates<'a>(
     moment: &Moment<'_>,
     workload: &'a Workload<'a>,
+    free: Option<&str>,
     held: &mut Vec<(&'a Member<'a>, Hold)>,
 ) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for (member, outdated) in workload.outdated() {
-        match rules(moment, outdated) {
+        let verdict = if free == Some(&*member.pod.uid) {
+            Ok(())
+        } else {
+            rules(moment, outdated)
+        };
+        match verdict {
             Ok(()) => candidates.push(Candidate {
                 member,
                 since: outdated.since().unwrap_or(moment.now),
@@ -200,10 +248,14 @@ impl Member<'_> {
 
     /// Says whether it stays, and has not become ready in all the time it was given.
     fn is_stuck(&self, moment: &Moment<'_>) -> bool {
+        self.is_unready_for(moment.limits.progress_deadline, moment)
+    }
+
+    /// Says whether it stays, and has not been ready though it was created at least `time` ago.
+    fn is_unready_for(&self, time: Duration, moment: &Moment<'_>) -> bool {
         !self.pod.ready
             && !self.is_going()
-            && signed(moment.limits.progress_deadline)
-                <= moment.now.duration_since(self.pod.created)
+            && signed(time) <= moment.now.duration_since(self.pod.created)
     }
 }
 
@@ -270,7 +322,11 @@ mod tests {
     #[test]
     fn earlier_evictions_use_up_the_budget() {
         let scene = scene("R R R");
-        let evictions = [at(NOW - 60), at(NOW - 61)];
+        let evictions = [60, 61].map(|ago| Past {
+            at: at(NOW - ago),
+            namespace: "shop".into(),
+            node: None,
+        });
         let moment = Moment {
             limits: limits(2),
             evictions: &evictions,

@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod digest;
+pub mod disruption;
 pub mod eligible;
 mod excerpt;
 #[cfg(test)]
@@ -10,21 +11,23 @@ pub(crate) mod fixture;
 pub mod gate;
 pub mod image;
 pub mod names;
+pub mod objections;
 pub mod pod;
 pub mod restart;
+pub mod solo;
 pub mod stamp;
 pub mod verdict;
 pub mod window;
 pub mod wishes;
 
 pub use digest::{Digest, InvalidDigest};
-pub use eligible::{Ineligible, Scope, eligible};
+pub use eligible::{Ineligible, Scope, Uncounted, eligible};
 pub use image::{ImageFault, ImageRef, InvalidImage};
 pub use pod::{
     Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
     Running,
 };
-pub use restart::refreshed_value;
+pub use restart::{Template, is_for, refreshed_value, value_over};
 pub use stamp::Stamp;
 pub use verdict::{Children, Verdict, verdict};
 pub use window::Windows;

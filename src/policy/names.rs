@@ -9,7 +9,7 @@ pub const ENABLED: &str = "podrefresh.io/enabled";
 /// The annotation on an owner's pod template that a restart writes.
 pub const REFRESHED: &str = "podrefresh.io/refreshed";
 
-/// What the stamped digests' annotations begin with; the container's name follows.
+/// What the stamped digests' annotations begin with; the container's name follows, or `volume.` and a volume's.
 pub const DIGEST_PREFIX: &str = "digest.podrefresh.io/";
 
 /// What the stamped references' annotations begin with; the container's name follows.
@@ -25,9 +25,23 @@ pub fn image_annotation(container: &str) -> String {
     format!("{IMAGE_PREFIX}{container}")
 }
 
-/// Says whether `annotation` is a stamp, of whichever container.
+/// Returns what stands for the image volume `volume` in the names of its stamps.
+///
+/// No container's name has a dot, so that it is never taken for one.
+pub fn volume_part(volume: &str) -> String {
+    format!("volume.{volume}")
+}
+
+/// Returns which part of the pod the stamp `annotation` is for: `app`, `volume.model`; `None` if it is no stamp.
+pub fn stamped_part(annotation: &str) -> Option<&str> {
+    annotation
+        .strip_prefix(DIGEST_PREFIX)
+        .or_else(|| annotation.strip_prefix(IMAGE_PREFIX))
+}
+
+/// Says whether `annotation` is a stamp, of whichever part.
 pub fn is_stamp(annotation: &str) -> bool {
-    annotation.starts_with(DIGEST_PREFIX) || annotation.starts_with(IMAGE_PREFIX)
+    stamped_part(annotation).is_some()
 }
 
 #[cfg(test)]
@@ -38,6 +52,9 @@ mod tests {
     fn stamps_are_told_from_wishes() {
         assert!(is_stamp(&digest_annotation("app")));
         assert!(is_stamp(&image_annotation("app")));
+        let volume = digest_annotation(&volume_part("model"));
+        assert_eq!(volume, "digest.podrefresh.io/volume.model");
+        assert_eq!(stamped_part(&volume), Some("volume.model"));
         for other in ["podrefresh.io/mode", REFRESHED, "digest.example.io/app"] {
             assert!(!is_stamp(other), "{other}");
         }

@@ -16,6 +16,8 @@ pub struct Namespace {
     pub name: Arc<str>,
     /// Whether it carries the label `podrefresh.io/enabled=true`.
     pub enabled: bool,
+    /// Whether it carries the label `podrefresh.io/enabled=false`.
+    pub opted_out: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// The defaults for its pods' wishes.

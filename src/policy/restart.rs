@@ -1,10 +1,72 @@
-//! What a restart writes into an owner's pod template.
+//! What a restart writes into an owner's pod template, and what that says of the pods made from it.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Digest;
+use super::{
+    Digest, Pod,
+    gate::Made,
+    names::{PREFIX, REFRESHED},
+};
+
+/// An owner's pod template, and what its outdated pods should run.
+#[derive(Debug)]
+pub struct Template<'a> {
+    /// The value of `podrefresh.io/refreshed` in it.
+    current: Option<&'a str>,
+    /// The value for the digests that the outdated pods should run.
+    base: String,
+}
+
+impl<'a> Template<'a> {
+    /// Returns the template with the value `current`, of an owner whose containers are to run `targets`.
+    pub fn new<'t>(
+        current: Option<&'a str>,
+        targets: impl IntoIterator<Item = (&'t str, &'t Digest)>,
+    ) -> Self {
+        let base = refreshed_value(targets);
+        Self { current, base }
+    }
+
+    /// Says whether it was written for the digests that the outdated pods should run.
+    pub fn is_restarted(&self) -> bool {
+        self.current.is_some_and(|value| is_for(value, &self.base))
+    }
+
+    /// Returns whether `pod`, of which the containers `moved` are outdated, was made from it.
+    ///
+    /// A pod carries its template's annotations. One without a stamp may have come from the restart for its targets
+    /// and pulled an old image all the same; a stamp tells that its tag meant something else at that time.
+    pub fn made<'m>(&self, pod: &Pod, moved: impl IntoIterator<Item = &'m str>) -> Made {
+        let mut moved = moved.into_iter();
+        if carried(pod) != self.current {
+            Made::Earlier
+        } else if self.is_restarted() && !moved.all(|container| is_stamped(pod, container)) {
+            Made::InVain
+        } else {
+            Made::Now
+        }
+    }
+
+    /// Returns the value to restart the owner with.
+    pub fn value(&self) -> String {
+        value_over(self.current, &self.base)
+    }
+}
+
+/// Returns the value that a pod's template carried when it was created.
+fn carried(pod: &Pod) -> Option<&str> {
+    let name = REFRESHED.strip_prefix(PREFIX)?;
+    let mut annotations = pod.annotations.iter();
+    annotations.find_map(|(key, value)| (**key == *name).then_some(&**value))
+}
+
+fn is_stamped(pod: &Pod, container: &str) -> bool {
+    let mut containers = pod.containers.iter();
+    let container = containers.find(|it| &*it.name == container);
+    container.is_some_and(|it| it.valid_stamp().is_some())
+}
 
 /// Returns the value of `podrefresh.io/refreshed` for the digests that an owner's containers are to run.
 ///
@@ -28,10 +90,53 @@ pub fn refreshed_value<'a>(targets: impl IntoIterator<Item = (&'a str, &'a Diges
         })
 }
 
+/// Says whether a template that carries `current` was written for the digests whose value is `base`.
+pub fn is_for(current: &str, base: &str) -> bool {
+    current == base || rounds(current, base).is_some()
+}
+
+/// Returns what to write over `current`, to restart an owner for the digests whose value is `base`.
+///
+/// That is `base`, except where the template carries it already: a tag may move away and back, with pods
+/// created in between. Then it is `base` with a count behind it, which all who see the same template derive.
+pub fn value_over(current: Option<&str>, base: &str) -> String {
+    match current {
+        Some(current) if is_for(current, base) => {
+            let rounds = rounds(current, base).unwrap_or(1);
+            format!("{base}-{}", rounds.saturating_add(1))
+        }
+        _ => base.to_owned(),
+    }
+}
+
+/// Returns the 3 of `base-3`.
+fn rounds(current: &str, base: &str) -> Option<u32> {
+    current.strip_prefix(base)?.strip_prefix('-')?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::fixture::digest;
+
+    /// Checks what is written over a template's value to restart for `v`.
+    #[track_caller]
+    fn check_over(current: Option<&str>, is_for_v: bool, expected: &str) {
+        assert_eq!(current.is_some_and(|it| is_for(it, "v")), is_for_v);
+        assert_eq!(value_over(current, "v"), expected);
+    }
+
+    #[test]
+    fn a_value_that_stands_there_already_is_counted_on() {
+        check_over(None, false, "v");
+        check_over(Some("w"), false, "v");
+        check_over(Some("v"), true, "v-2");
+        check_over(Some("v-2"), true, "v-3");
+        check_over(Some("w-2"), false, "v");
+        // What somebody has written by hand is nothing to count on.
+        check_over(Some("v-x"), false, "v");
+        check_over(Some("v2"), false, "v");
+    }
 
     #[test]
     fn order_and_repetition_do_not_matter() {

@@ -61,6 +61,8 @@ pub struct Children<'a> {
     pub stamp: Option<&'a Digest>,
     /// The running image's manifest for the node's platform.
     pub running: Option<&'a Digest>,
+    /// Whether the target is an index without anything for the node's platform: nobody could start there.
+    pub unfit: bool,
 }
 
 /// Returns the verdict on a container whose tag means `target` now; `None` when nobody knows.
@@ -80,6 +82,11 @@ pub fn verdict(
         .valid_stamp()
         .map(|stamp| &stamp.digest)
         .filter(|stamp| comparable(stamp, target));
+    // A replacement could not start on this node: what runs is better than what would not.
+    let outdated = match children.is_some_and(|children| children.unfit) {
+        true => Verdict::Unknown,
+        false => Verdict::Outdated,
+    };
     let pinned = container.is_pinned();
     let running = match &container.running {
         Running::Manifest(running) if comparable(running, target) => running,
@@ -89,7 +96,7 @@ pub fn verdict(
             return match stamp {
                 Some(stamp) if stamp == target => Verdict::CURRENT,
                 Some(_) if is_identical(children, false) => Verdict::Identical,
-                Some(_) => Verdict::Outdated,
+                Some(_) => outdated,
                 None => Verdict::Unknown,
             };
         }
@@ -108,7 +115,7 @@ pub fn verdict(
     if is_identical(children, true) {
         return Verdict::Identical;
     }
-    Verdict::Outdated
+    outdated
 }
 
 /// Says whether two digests would be equal if they were of the same content.
@@ -308,6 +315,7 @@ mod tests {
             target: Some(&same),
             stamp,
             running,
+            unfit: false,
         };
         let runs = stamped(Some(2), manifest(3), PullPolicy::Always);
         check_children(
@@ -334,6 +342,26 @@ mod tests {
             children(Some(&other), Some(&same)),
             Verdict::Outdated,
         );
+    }
+
+    #[test]
+    fn a_target_without_anything_for_the_node_is_no_reason_to_evict() {
+        let unfit = |of_target| Children {
+            of_target,
+            unfit: true,
+            ..Children::default()
+        };
+        let runs = |byte| stamped(Some(2), manifest(byte), PullPolicy::Always);
+        check_children(&runs(3), unfit(&[]), Verdict::Unknown);
+        check_children(&pinned(2, Running::Unusable), unfit(&[]), Verdict::Unknown);
+        check_children(
+            &pinned(2, Running::NotStarted),
+            unfit(&[]),
+            Verdict::Unknown,
+        );
+        // What runs already needs no image for the node.
+        check_children(&runs(T), unfit(&[]), CURRENT);
+        check_children(&runs(10), unfit(&[digest(10)]), CURRENT);
     }
 
     #[test]

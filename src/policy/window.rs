@@ -7,8 +7,10 @@ use jiff::{
 };
 
 mod grammar;
+mod repair;
 
 pub use grammar::InvalidWindow;
+pub(super) use repair::repaired;
 
 /// The windows of one wish, of which one must be open; with none of them it is open always.
 ///

@@ -2,7 +2,11 @@
 
 use std::{str::FromStr, time::Duration};
 
-use super::{names, pod::Annotations, window::Windows};
+use super::{
+    names,
+    pod::Annotations,
+    window::{self, Windows},
+};
 
 mod age;
 mod choice;
@@ -138,6 +142,7 @@ fn windows(text: &str) -> Result<Windows, Refusal> {
         Refusal::new(format!(
             "windows such as Mon-Fri 22:00-06:00 Europe/Berlin, separated by ';': {error}"
         ))
+        .nearest(window::repaired(text))
     })
 }
 
@@ -236,7 +241,8 @@ mod tests {
             "window",
             "Mo 1:00-2:00",
             "podrefresh.io/window=\"Mo 1:00-2:00\" must be windows such as Mon-Fri 22:00-06:00 Europe/Berlin, \
-             separated by ';': day \"Mo\" is none of Mon, Tue, Wed, Thu, Fri, Sat, Sun, daily",
+             separated by ';': day \"Mo\" is none of Mon, Tue, Wed, Thu, Fri, Sat, Sun, daily (did you mean \
+             \"Mon 01:00-02:00\"?)",
         );
         for name in NAMES {
             assert!(

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Hold, Limits, Member, Moment, Outdated, Standing, Target, Workload, plan};
+use super::{
+    Hold, Limits, Made, Member, Moment, Outdated, Rollouts, Standing, Target, Workload, checks,
+    plan,
+};
 use crate::policy::{
     OwnerKind, Pod, Wishes,
     fixture::{Fixture, pod},
@@ -24,6 +27,8 @@ pub(super) fn limits(per_minute: u32) -> Limits {
         confirm_after: Duration::from_secs(10),
         progress_deadline: Duration::from_secs(600),
         per_minute,
+        per_namespace: None,
+        per_node: None,
     }
 }
 
@@ -50,10 +55,12 @@ pub(super) fn target(second: i64) -> Target {
 /// The pods of one owner, each a letter and marks, separated by spaces:
 ///
 /// `R` is outdated, `C` current, `U` unknown, in small letters the same but not ready. `!` was evicted by us, `~` is
-/// terminating, `?` was refused by the Eviction API, `@` was created a progress deadline ago, the others just now.
-/// Pods are called `web-0`, `web-1` and so on.
+/// terminating, `?` was refused by the Eviction API, `@` was created a progress deadline ago, `*` less than half a
+/// minute ago, `+` half a minute ago, the others almost a progress deadline ago. `^` was made from an earlier template,
+/// `=` in vain from the one for its target. Pods are called `web-0`, `web-1` and so on.
 pub(super) struct Scene {
     pods: Vec<(Pod, String, Wishes)>,
+    rollouts: Option<Rollouts>,
 }
 
 impl Scene {
@@ -65,16 +72,23 @@ impl Scene {
                 let pod = pod(&format!("web-{nth}")).owned_by(kind).with(|pod| {
                     pod.ready = marks.starts_with(|c: char| c.is_ascii_uppercase());
                     pod.terminating = marks.contains('~');
-                    pod.created = at(if marks.contains('@') {
-                        NOW - 600
-                    } else {
-                        NOW - 599
-                    });
+                    let ages = [('@', 600), ('*', 29), ('+', 30)];
+                    let age = ages.iter().find(|(mark, _)| marks.contains(*mark));
+                    pod.created = at(NOW - age.map_or(599, |(_, age)| *age));
                 });
                 (Fixture::build(pod), marks.to_owned(), Wishes::default())
             })
             .collect();
-        Self { pods }
+        Self {
+            pods,
+            rollouts: None,
+        }
+    }
+
+    /// Sets what is known of the owner's rollouts.
+    pub(super) const fn rolls(mut self, rollouts: Rollouts) -> Self {
+        self.rollouts = Some(rollouts);
+        self
     }
 
     /// Sets a wish of all pods.
@@ -89,6 +103,15 @@ impl Scene {
     pub(super) fn wish_of(mut self, nth: usize, name: &str, value: &str) -> Self {
         self.pods[nth].2 = Wishes::parse(&[(name.into(), value.into())], &[]).unwrap();
         self
+    }
+
+    /// Sets the wishes of one pod that wishes for a restart.
+    pub(super) fn hold_of(&mut self, nth: usize, (name, value): (&str, &str)) {
+        let wishes = [
+            ("strategy".into(), "restart".into()),
+            (name.into(), value.into()),
+        ];
+        self.pods[nth].2 = Wishes::parse(&wishes, &[]).unwrap();
     }
 
     /// Moves all pods to another namespace.
@@ -109,6 +132,11 @@ impl Scene {
                     wishes,
                     targets: vec![target(since)],
                     registry_failing: false,
+                    made: match marks.as_bytes().last() {
+                        Some(b'^') => Made::Earlier,
+                        Some(b'=') => Made::InVain,
+                        _ => Made::Now,
+                    },
                 }),
                 b'C' => Standing::Current,
                 b'U' => Standing::Unknown,
@@ -118,13 +146,28 @@ impl Scene {
         Workload {
             desired,
             recent: 0,
+            single: desired.map(|desired| desired == 1),
+            rollouts: self.rollouts,
             members: members.collect(),
         }
     }
 
-    /// Returns what becomes of each pod: its place in the order of eviction, what holds it, or `-`.
+    /// Returns what becomes of each pod: its place in the order of eviction, `restart`, what holds it, or `-`.
+    ///
+    /// What each rule says of each pod must agree with it.
     pub(super) fn fates(&self, desired: Option<u32>) -> String {
-        fates(&moment(NOW), &[self.workload(desired, 100)])
+        let workload = self.workload(desired, 100);
+        let plan = plan(&moment(NOW), std::slice::from_ref(&workload));
+        for member in &workload.members {
+            let held = plan
+                .held
+                .iter()
+                .find(|(held, _)| std::ptr::eq(*held, member));
+            let checks = checks(&moment(NOW), &workload, &member.pod.uid);
+            let first = checks.iter().find(|check| check.holds);
+            assert_eq!(first.map(|check| check.rule), held.map(|(_, hold)| *hold));
+        }
+        fates(&moment(NOW), std::slice::from_ref(&workload))
     }
 }
 
@@ -140,11 +183,15 @@ pub(super) fn fates(moment: &Moment<'_>, workloads: &[Workload<'_>]) -> String {
             .held
             .iter()
             .find(|(other, _)| std::ptr::eq(*other, member));
-        match (goes, held) {
-            (Some(nth), None) => (nth + 1).to_string(),
-            (None, Some((_, hold))) => Hold::label(*hold).to_owned(),
-            (None, None) => "-".to_owned(),
-            (Some(_), Some(_)) => panic!("{} must not both go and stay", member.pod.name),
+        let mut restarts = plan.restart.iter();
+        let restarts =
+            restarts.any(|it| it.members.iter().any(|other| std::ptr::eq(*other, member)));
+        match (goes, held, restarts) {
+            (Some(nth), None, false) => (nth + 1).to_string(),
+            (None, None, true) => "restart".to_owned(),
+            (None, Some((_, hold)), false) => Hold::label(*hold).to_owned(),
+            (None, None, false) => "-".to_owned(),
+            _ => panic!("{} must not both go and stay", member.pod.name),
         }
     };
     let all = workloads.iter().flat_map(|workload| &workload.members);

@@ -5,43 +5,75 @@ use jiff::SignedDuration;
 use super::{Hold, Moment, Outdated, Target, signed};
 use crate::policy::wishes::Strategy;
 
-/// Returns the first rule that holds the pod back, in the order of [`Hold`].
+/// A rule that a pod must meet alone.
+struct Rule {
+    /// What it is called where it holds the pod back.
+    hold: Hold,
+    /// Says whether it does.
+    holds: fn(&Moment<'_>, &Outdated<'_>) -> bool,
+}
+
+/// The rules, in the order of [`Hold`].
 ///
 /// A successor pulls all its images anew. So every target must be confirmed and old enough, not only the one
 /// that the pod would go for; but one that works is worth going for, even if another is ineffective.
+const RULES: [Rule; 7] = [
+    Rule {
+        hold: Hold::NotLeader,
+        holds: |moment, _| !moment.leader,
+    },
+    Rule {
+        hold: Hold::Notify,
+        holds: |_, outdated| outdated.wishes.strategy == Strategy::Notify,
+    },
+    Rule {
+        hold: Hold::Unconfirmed,
+        holds: |moment, Outdated { targets, .. }| {
+            targets.is_empty() || !targets.iter().all(|target| target.is_confirmed(moment))
+        },
+    },
+    Rule {
+        hold: Hold::MinAge,
+        holds: |moment,
+                Outdated {
+                    targets, wishes, ..
+                }| {
+            let min_age = signed(wishes.min_age);
+            targets.iter().any(|target| target.age(moment) < min_age)
+        },
+    },
+    Rule {
+        hold: Hold::Window,
+        holds: |moment, outdated| !outdated.wishes.window.open(moment.now),
+    },
+    Rule {
+        hold: Hold::RegistryFailing,
+        holds: |_, outdated| outdated.registry_failing,
+    },
+    Rule {
+        hold: Hold::Ineffective,
+        holds: |_, Outdated { targets, .. }| {
+            !targets.is_empty() && targets.iter().all(|target| target.ineffective)
+        },
+    },
+];
+
+/// Returns the first rule that holds the pod back, in the order of [`Hold`].
 ///
 /// # Errors
 /// Every hold before [`Hold::Pace`].
 pub fn rules(moment: &Moment<'_>, outdated: &Outdated<'_>) -> Result<(), Hold> {
-    let Outdated {
-        wishes, targets, ..
-    } = outdated;
-    if !moment.leader {
-        return Err(Hold::NotLeader);
+    match RULES.iter().find(|rule| (rule.holds)(moment, outdated)) {
+        Some(rule) => Err(rule.hold),
+        None => Ok(()),
     }
-    match wishes.strategy {
-        Strategy::Evict => {}
-        Strategy::Notify => return Err(Hold::Notify),
-        // Who asks for a restart may not bear an eviction: the only pod of its owner would be missed.
-        Strategy::Restart | Strategy::Auto => return Err(Hold::Unsupported),
-    }
-    if targets.is_empty() || !targets.iter().all(|target| target.is_confirmed(moment)) {
-        return Err(Hold::Unconfirmed);
-    }
-    let min_age = signed(wishes.min_age);
-    if targets.iter().any(|target| target.age(moment) < min_age) {
-        return Err(Hold::MinAge);
-    }
-    if !wishes.window.open(moment.now) {
-        return Err(Hold::Window);
-    }
-    if outdated.registry_failing {
-        return Err(Hold::RegistryFailing);
-    }
-    if targets.iter().all(|target| target.ineffective) {
-        return Err(Hold::Ineffective);
-    }
-    Ok(())
+}
+
+/// Returns every rule, in order, each with whether it holds the pod back.
+pub(super) fn each(moment: &Moment<'_>, outdated: &Outdated<'_>) -> [(Hold, bool); RULES.len()] {
+    RULES
+        .each_ref()
+        .map(|rule| (rule.hold, (rule.holds)(moment, outdated)))
 }
 
 impl Target {
@@ -64,6 +96,7 @@ mod tests {
     use super::*;
     use crate::policy::{
         Wishes,
+        gate::Made,
         gate::notation::{NOW, at, moment},
     };
 
@@ -101,6 +134,7 @@ mod tests {
             wishes,
             targets: targets.to_vec(),
             registry_failing,
+            made: Made::Now,
         };
         assert_eq!(rules(&moment, &outdated), expected);
     }
@@ -168,12 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn only_evict_evicts() {
+    fn all_strategies_but_one_act() {
         let targets = [target(900, 990, 2)];
-        check(&[("strategy", "evict")], &targets, Ok(()));
         check(&[("strategy", "notify")], &targets, Err(Hold::Notify));
-        for strategy in ["restart", "auto"] {
-            check(&[("strategy", strategy)], &targets, Err(Hold::Unsupported));
+        for strategy in ["evict", "restart", "auto"] {
+            check(&[("strategy", strategy)], &targets, Ok(()));
         }
     }
 

@@ -40,10 +40,7 @@ impl FromStr for Selection {
             let is_sound =
                 |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-*?".contains(&b);
             if !(1..=63).contains(&glob.len()) || !glob.bytes().all(is_sound) {
-                return Err(Refusal::new(
-                    "container names separated by commas, such as app,worker-*,!istio-proxy, in which * stands for \
-                     any characters, ? for one, and ! leaves out",
-                ));
+                return Err(refusal().nearest(repaired(text)));
             }
             list.push(glob.into());
         }
@@ -52,6 +49,26 @@ impl FromStr for Selection {
             left_out: left_out.into(),
         })
     }
+}
+
+fn refusal() -> Refusal {
+    Refusal::new(
+        "container names separated by commas, such as app,worker-*,!istio-proxy, in which * stands for any \
+         characters, ? for one, and ! leaves out",
+    )
+}
+
+/// Returns `text` as the names of containers can be, if that is all that is wrong with it.
+fn repaired(text: &str) -> Option<String> {
+    // A few names: what is quoted back must be short.
+    if 256 < text.len() {
+        return None;
+    }
+    let names = text.split([',', ';', ' ']).filter(|name| !name.is_empty());
+    let names = names.map(|name| name.to_lowercase().replace('_', "-"));
+    let repaired = names.collect::<Vec<_>>().join(",");
+    let is_sound = repaired != text && repaired.parse::<Selection>().is_ok();
+    is_sound.then_some(repaired)
 }
 
 /// Says whether all of `text` matches `glob`, in time of at most the product of their lengths.
@@ -133,5 +150,16 @@ mod tests {
     fn a_hostile_glob_is_matched_in_time() {
         let selection: Selection = "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b".parse().unwrap();
         assert!(!selection.takes(&"a".repeat(5_000)));
+    }
+
+    #[test]
+    fn names_as_they_may_be_meant_are_told() {
+        let nearest = |text: &str| text.parse::<Selection>().unwrap_err().nearest;
+        assert_eq!(nearest("App,My_Proxy").as_deref(), Some("app,my-proxy"));
+        assert_eq!(nearest("app worker").as_deref(), Some("app,worker"));
+        assert_eq!(nearest("app,").as_deref(), Some("app"));
+        for text in ["", ",", "a/b", "!", &"A,".repeat(129)] {
+            assert_eq!(nearest(text), None, "{text}");
+        }
     }
 }
