@@ -39,7 +39,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2
 const NOTE_LIMIT: usize = 1024;
 const INSTANCE_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 253;
-const CONTROLLER: &str = "podrefresh.io/controller";
+/// Who tells our Events: their `reportingController`.
+pub(super) const CONTROLLER: &str = "podrefresh.io/controller";
 
 /// Why an Event is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub enum EventReason {
     Outdated,
     /// A pod was evicted.
     Evicted,
+    /// An owner's template was changed, so that its controller replaces its pods.
+    Restarted,
     /// A budget or a fault keeps an outdated pod.
     EvictionBlocked,
     /// All pods of an owner run what their tags mean.
@@ -65,11 +68,31 @@ pub enum EventReason {
 }
 
 impl EventReason {
+    /// All of them, in the order in which the docs list them.
+    pub const ALL: [Self; 10] = [
+        Self::Outdated,
+        Self::Evicted,
+        Self::Restarted,
+        Self::EvictionBlocked,
+        Self::Refreshed,
+        Self::RefreshHalted,
+        Self::RefreshIneffective,
+        Self::StaleCache,
+        Self::Unresolved,
+        Self::BadWishes,
+    ];
+
+    /// Returns the reason that has this label.
+    pub fn labelled(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.label() == label)
+    }
+
     /// Returns the stable, documented name of the reason.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Outdated => "Outdated",
             Self::Evicted => "Evicted",
+            Self::Restarted => "Restarted",
             Self::EvictionBlocked => "EvictionBlocked",
             Self::Refreshed => "Refreshed",
             Self::RefreshHalted => "RefreshHalted",
@@ -82,7 +105,7 @@ impl EventReason {
 
     const fn kind(self) -> &'static str {
         match self {
-            Self::Outdated | Self::Evicted | Self::Refreshed => "Normal",
+            Self::Outdated | Self::Evicted | Self::Restarted | Self::Refreshed => "Normal",
             _ => "Warning",
         }
     }
@@ -90,6 +113,7 @@ impl EventReason {
     const fn action(self) -> &'static str {
         match self {
             Self::Evicted | Self::EvictionBlocked => "Evict",
+            Self::Restarted => "Restart",
             Self::BadWishes => "Read",
             Self::Unresolved => "Resolve",
             _ => "Refresh",
@@ -208,7 +232,7 @@ impl Recorder {
         server: Server,
         instance: &str,
         lost: Family<Reason, Counter>,
-    ) -> (Self, impl Future<Output = ()> + Send) {
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, notices) = mpsc::channel(QUEUE);
         let recorder = Self {
             queue,

@@ -11,8 +11,12 @@ use super::{
 };
 use crate::policy::Pod;
 
-// What KubeVirt's webhook says when it moves the virtual machine away instead of ending its pod.
-const KUBEVIRT: &str = "Eviction triggered evacuation";
+// What KubeVirt's webhook says when it moves the virtual machine away instead of ending its pod, and when it is
+// asked again meanwhile.
+const KUBEVIRT: [&str; 2] = ["Eviction triggered evacuation", "Evacuation in progress"];
+
+// How the API server introduces what an admission webhook or policy says.
+const ADMISSION: [&str; 2] = ["denied the request", "denied request"];
 
 /// Evicts pods through policy/v1; never deletes one, never asks twice by itself.
 ///
@@ -49,7 +53,7 @@ pub enum Eviction {
     Replaced,
     /// Its whole namespace is being deleted.
     NamespaceTerminating,
-    /// We may not evict it.
+    /// We may not evict it: a right is missing, or a webhook or a policy refuses.
     Forbidden {
         /// What the API server says.
         message: String,
@@ -59,7 +63,7 @@ pub enum Eviction {
         /// How long it asks us to stay away.
         retry_after: Option<Duration>,
     },
-    /// Somebody else (KubeVirt) took the request and moves the pod's work away by itself.
+    /// Somebody else (KubeVirt, another webhook) took the request and moves the pod's work away by itself.
     Deferred {
         /// What it says.
         message: String,
@@ -87,10 +91,12 @@ impl Eviction {
 
     fn refused(refusal: Refusal) -> Self {
         let message = refusal.message.clone();
+        let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
         match refusal.code {
             404 => Self::Gone,
+            // A webhook that says "later" has nothing to do with how busy the API server is.
+            429 if says(&KUBEVIRT) || says(&ADMISSION) => Self::Deferred { message },
             // A 429 of a budget names it in a cause; others are the API server's own congestion.
-            429 if message.contains(KUBEVIRT) => Self::Deferred { message },
             429 => match refusal.cause("DisruptionBudget") {
                 Some(cause) => Self::Blocked {
                     budget: budget(&cause.message),
@@ -103,7 +109,15 @@ impl Eviction {
             },
             409 if message.contains("UID") => Self::Replaced,
             403 if refusal.cause("NamespaceTerminating").is_some() => Self::NamespaceTerminating,
+            // A webhook's plain no is 400, a ValidatingAdmissionPolicy's 422.
             403 => Self::Forbidden { message },
+            400..=499 if says(&ADMISSION) => Self::Forbidden { message },
+            // So many evictions meet in one budget that its count could not be written: nothing was done.
+            504 if message.contains("update PodDisruptionBudget") => Self::Blocked {
+                budget: message.split('"').nth(1).map(str::to_owned),
+                message,
+                retry_after: refusal.retry_after,
+            },
             500 if message.contains("more than one PodDisruptionBudget") => {
                 Self::Misconfigured { message }
             }
@@ -270,6 +284,51 @@ mod tests {
         let text = br#"{"kind":"Status","status":"Failure","reason":"TooManyRequests","code":429,"message":
             "admission webhook \"virt-launcher-eviction-interceptor.kubevirt.io\" denied the request: Eviction triggered evacuation of VMI \"default/vm\""}"#;
         check(Refusal::read(429, None, text), "deferred");
+        let text =
+            br#"{"message": "Evacuation in progress", "reason": "TooManyRequests", "code": 429}"#;
+        check(Refusal::read(429, None, text), "deferred");
+    }
+
+    /// Checks what an admission webhook's or policy's refusal with `code` comes to.
+    #[track_caller]
+    fn check_admission(code: u16, message: &str, expected: &str) {
+        let body = serde_json::json!({"kind": "Status", "code": code, "message": message});
+        let refusal = Refusal::read(code, None, body.to_string().as_bytes());
+        check(refusal, expected);
+    }
+
+    #[test]
+    fn what_a_webhook_says_is_not_the_servers_own_trouble() {
+        let hook = r#"admission webhook "drain.example.io" denied the request: moving data first"#;
+        check_admission(429, hook, "deferred");
+        for code in [400, 403, 422] {
+            check_admission(code, hook, "forbidden");
+        }
+        // It failed, which is no answer.
+        check_admission(500, "failed calling webhook \"drain.example.io\"", "failed");
+        let policy = "ValidatingAdmissionPolicy 'keep' with binding 'all' denied request: not now";
+        check_admission(422, policy, "forbidden");
+        check_admission(400, "the body makes no sense", "failed");
+        check_admission(429, "please try again later", "busy");
+    }
+
+    #[test]
+    fn a_budget_that_too_many_want_to_write_blocks() {
+        let text = br#"{"kind":"Status","status":"Failure","reason":"Timeout","code":504,
+            "message":"Timeout: couldn't update PodDisruptionBudget \"b\" due to conflicts",
+            "details":{"retryAfterSeconds":10}}"#;
+        match Eviction::refused(Refusal::read(504, None, text)) {
+            Eviction::Blocked {
+                budget,
+                retry_after,
+                ..
+            } => {
+                assert_eq!(budget.as_deref(), Some("b"));
+                assert_eq!(retry_after, Some(Duration::from_secs(10)));
+            }
+            other => panic!("{other:?}"),
+        }
+        check(Refusal::read(504, None, b"Gateway Timeout"), "failed");
     }
 
     #[test]

@@ -25,6 +25,11 @@ use super::{
 };
 use crate::error::Chain;
 
+mod leadership;
+
+use self::leadership::Term;
+pub use self::leadership::{Leadership, Reins};
+
 /// How an election is held.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -70,60 +75,18 @@ pub fn identity(host: &str) -> String {
     format!("{host}_{:016x}", fastrand::u64(..))
 }
 
-/// Whether this process leads; a clone tells the same.
-#[derive(Debug, Clone)]
-pub struct Leadership {
-    term: Option<watch::Receiver<Option<Term>>>,
-    leads: watch::Receiver<bool>,
-}
-
-/// The time for which we lead without asking again.
-#[derive(Debug, Clone, Copy)]
-struct Term {
-    until: Instant,
-    // A machine that was suspended finds its steady clock as it was, but not the one on the wall.
-    wall_until: SystemTime,
-}
-
-impl Leadership {
-    /// Returns the leadership of the only replica.
-    pub fn always() -> Self {
-        let (_, leads) = watch::channel(true);
-        Self { term: None, leads }
-    }
-
-    /// Says whether we lead at `now`. Ask right before each act that only the leader may do.
-    pub fn leads(&self, now: Instant) -> bool {
-        !self.time_left(now).is_zero()
-    }
-
-    /// Returns for how long we lead at least: zero if we do not.
-    pub fn time_left(&self, now: Instant) -> Duration {
-        let Some(term) = &self.term else {
-            return Duration::MAX;
-        };
-        match *term.borrow() {
-            Some(term) if SystemTime::now() < term.wall_until => {
-                term.until.saturating_duration_since(now)
-            }
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// Returns whether we lead, for waking up when it changes; `leads` alone is exact.
-    pub fn changed(&self) -> watch::Receiver<bool> {
-        self.leads.clone()
-    }
-}
-
 /// One candidate.
 #[derive(Debug)]
 struct Candidate {
     server: Server,
     settings: Settings,
     term: watch::Sender<Option<Term>>,
-    leads: watch::Sender<bool>,
+    leads: watch::Sender<Option<u64>>,
     seen: Option<Seen>,
+    /// Whether we asked for the Lease and do not know what came of it.
+    asked: bool,
+    /// The number of the last term, while there is none.
+    last: Option<u64>,
     trouble: bool,
 }
 
@@ -154,17 +117,16 @@ pub fn elect(
     stop: impl Future<Output = ()> + Send,
 ) -> (Leadership, impl Future<Output = ()> + Send) {
     let (term, term_receiver) = watch::channel(None);
-    let (leads, leads_receiver) = watch::channel(false);
-    let leadership = Leadership {
-        term: Some(term_receiver),
-        leads: leads_receiver,
-    };
+    let (leads, leads_receiver) = watch::channel(None);
+    let leadership = Leadership::new(term_receiver, leads_receiver);
     let candidate = Candidate {
         server,
         settings,
         term,
         leads,
         seen: None,
+        asked: false,
+        last: None,
         trouble: false,
     };
     (leadership, candidate.run(stop))
@@ -193,15 +155,17 @@ impl Candidate {
         match attempt {
             Ok(Attempt::Held(start)) => {
                 let term = self.settings.term();
-                let spent = start.elapsed();
+                let (spent, wall) = (start.elapsed(), SystemTime::now());
+                let number = self.number(start, wall);
                 self.term.send_replace(Some(Term {
+                    number,
                     until: start + term,
-                    wall_until: SystemTime::now() + term.saturating_sub(spent),
+                    wall_until: wall + term.saturating_sub(spent),
                 }));
                 self.trouble = false;
             }
             Ok(Attempt::Other) => {
-                self.term.send_replace(None);
+                self.end_term();
                 self.trouble = false;
                 let holder = self.seen.as_ref().map_or("", |seen| seen.record.holder());
                 debug!(holder, "The lease is held by {holder:?}");
@@ -218,20 +182,41 @@ impl Candidate {
         self.publish(Some(&cause));
     }
 
+    /// Returns the number of the term that a renewal asked for at `start` belongs to; it is `wall` now.
+    ///
+    /// Whoever was asleep, or waited too long for the API server, begins a new one: others may have led meanwhile.
+    fn number(&self, start: Instant, wall: SystemTime) -> u64 {
+        match *self.term.borrow() {
+            Some(term) if !term.time_left(start, wall).is_zero() => term.number,
+            Some(term) => term.number + 1,
+            None => self.last.map_or(0, |last| last + 1),
+        }
+    }
+
+    /// Ends the term at once.
+    fn end_term(&mut self) {
+        if let Some(term) = self.term.send_replace(None) {
+            self.last = Some(term.number);
+        }
+    }
+
     /// Tells whether we lead now; `cause` is why not, unless we give up ourselves.
     fn publish(&self, cause: Option<&str>) {
         let now = Instant::now();
-        let leads = (*self.term.borrow()).is_some_and(|term| now < term.until);
-        let changed = self
-            .leads
-            .send_if_modified(|it| std::mem::replace(it, leads) != leads);
-        if changed {
-            self.settings.gauge.set(i64::from(leads));
-            match (leads, cause) {
-                (true, _) => info!("Became the leader as {}", self.settings.identity),
-                (false, Some(cause)) => warn!("Stopped leading: {cause}"),
-                (false, None) => info!("Stopped leading"),
+        let term = (*self.term.borrow()).filter(|term| now < term.until);
+        let leads = term.map(|term| term.number);
+        let before = self.leads.send_replace(leads);
+        if before == leads {
+            return;
+        }
+        self.settings.gauge.set(i64::from(leads.is_some()));
+        match (leads, cause) {
+            (Some(_), _) if before.is_some() => {
+                info!("Leads anew as {}", self.settings.identity);
             }
+            (Some(_), _) => info!("Became the leader as {}", self.settings.identity),
+            (None, Some(cause)) => warn!("Stopped leading: {cause}"),
+            (None, None) => info!("Stopped leading"),
         }
     }
 
@@ -271,10 +256,13 @@ impl Candidate {
         let (start, path) = (Instant::now(), self.path());
         let body = record.claimed(&self.settings.identity, self.settings.duration);
         let limit = self.settings.call();
+        self.asked = true;
         let answer = self
             .server
             .send(Method::PUT, &path, Media::Json, &body, limit)
-            .await?;
+            .await;
+        self.asked = is_silence(&answer);
+        let answer = answer?;
         self.see(Record::new(decode(&answer)?), Instant::now());
         Ok(Attempt::Held(start))
     }
@@ -292,11 +280,13 @@ impl Candidate {
         let body = empty.claimed(&self.settings.identity, self.settings.duration);
         let path = self.collection();
         let limit = self.settings.call();
-        match self
+        self.asked = true;
+        let answer = self
             .server
             .send(Method::POST, &path, Media::Json, &body, limit)
-            .await
-        {
+            .await;
+        self.asked = is_silence(&answer);
+        match answer {
             Ok(answer) => {
                 self.see(Record::new(decode(&answer)?), Instant::now());
                 Ok(Attempt::Held(start))
@@ -319,11 +309,22 @@ impl Candidate {
 
     /// Gives the Lease back, if it is ours.
     async fn release(mut self) {
-        self.term.send_replace(None);
+        self.end_term();
         self.publish(None);
         let (path, limit) = (self.path(), self.settings.call());
-        let Some(Seen { mut record, .. }) = self.seen.take() else {
-            return;
+        let seen = self.seen.take().map(|seen| seen.record);
+        let ours = seen.filter(|record| record.holder() == self.settings.identity);
+        let mut record = match ours {
+            Some(record) => record,
+            // Our first claim was under way: it may have come through.
+            None if self.asked => match self.server.get(&path, limit).await {
+                Ok(body) => match decode(&body) {
+                    Ok(newest) => Record::new(newest),
+                    Err(_) => return,
+                },
+                Err(_) => return,
+            },
+            None => return,
         };
         while record.holder() == self.settings.identity {
             let body: Value = record.released();
@@ -358,6 +359,11 @@ impl Candidate {
     fn path(&self) -> String {
         format!("{}/{}", self.collection(), Segment(&self.settings.name))
     }
+}
+
+/// Says whether nobody knows what an answer to a write came to.
+fn is_silence<T>(answer: &Result<T, CallError>) -> bool {
+    matches!(answer, Err(error) if error.code() == 0 || 500 <= error.code())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     cache::{Cache, Kept},
     call::Server,
     view::View,
-    watch::{Feed, WatchError},
+    watch::{Feed, PAGE, WatchError},
     wire::RawNamespace,
 };
 use crate::policy::Namespace;
@@ -32,6 +32,7 @@ impl Namespaces {
             server,
             path: "/api/v1/namespaces".to_owned(),
             selector: None,
+            page: PAGE,
         };
         (Self(cache), feed.follow(writer))
     }

@@ -95,7 +95,7 @@ pub enum Restart {
     Conflict,
     /// The workload is gone.
     Gone,
-    /// A change of this kind's template replaces nothing.
+    /// A change of its template replaces nothing, or not all of its pods.
     Unsupported,
     /// There is no useful answer; after a timeout it may have been done.
     Failed(CallError),
@@ -215,7 +215,16 @@ impl Owners {
     /// Restarts the workload as it was read: writes `value` into its template's annotation
     /// `podrefresh.io/refreshed`, unless somebody has changed the workload since.
     pub async fn restart(&self, workload: &Workload, value: &str) -> Restart {
-        if !workload.kind.rolls() {
+        self.patch(workload, value, "").await
+    }
+
+    /// Has the API server check a restart: rights, preconditions and webhooks, without effect.
+    pub async fn rehearse(&self, workload: &Workload, value: &str) -> Restart {
+        self.patch(workload, value, "&dryRun=All").await
+    }
+
+    async fn patch(&self, workload: &Workload, value: &str, options: &str) -> Restart {
+        if !workload.rolls {
             return Restart::Unsupported;
         }
         if workload.refreshed.as_deref() == Some(value) {
@@ -223,6 +232,7 @@ impl Owners {
         }
         let mut path = path(workload.kind, &workload.namespace, &workload.name);
         path.push_str("?fieldManager=podrefresh&fieldValidation=Strict");
+        path.push_str(options);
         let patch = json!({
             "metadata": {"uid": workload.uid, "resourceVersion": workload.resource_version},
             "spec": {"template": {"metadata": {"annotations": {REFRESHED: value}}}},

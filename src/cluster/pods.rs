@@ -8,18 +8,30 @@ use super::{
     cache::{Cache, Kept},
     call::{Segment, Server},
     view::View,
-    watch::{Feed, WatchError},
+    watch::{Feed, PAGE, WatchError},
     wire::RawPod,
 };
 use crate::policy::Pod;
 
 /// Which pods to watch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// One namespace; `None` is all of them.
     pub namespace: Option<String>,
     /// A label selector, as `kubectl get -l` takes it.
     pub selector: Option<String>,
+    /// How many pods to ask for at a time.
+    pub page: usize,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            selector: None,
+            page: PAGE,
+        }
+    }
 }
 
 /// The pods as last seen; a clone shares the cache.
@@ -46,6 +58,7 @@ impl Pods {
             server,
             path,
             selector: scope.selector,
+            page: scope.page,
         };
         (Self(cache), feed.follow(writer))
     }

@@ -21,6 +21,11 @@ impl Record {
             .unwrap_or_default()
     }
 
+    /// Returns when it was renewed last, by its holder's clock.
+    pub(super) fn renewed(&self) -> Option<Timestamp> {
+        self.0["spec"]["renewTime"].as_str()?.parse().ok()
+    }
+
     /// Returns how long it is respected without a renewal.
     pub(super) fn duration(&self) -> Duration {
         let seconds = self.0["spec"]["leaseDurationSeconds"].as_u64();
@@ -107,6 +112,9 @@ mod tests {
         assert_eq!(lease.holder(), "a");
         assert_eq!(lease.version(), "5773");
         assert_eq!(lease.duration(), Duration::from_secs(15));
+        let renewed = "2026-11-21T22:11:28.049293Z".parse().unwrap();
+        assert_eq!(lease.renewed(), Some(renewed));
+        assert_eq!(Record::new(json!({})).renewed(), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl View {
         Some(Namespace {
             name: self.interner.text(name),
             enabled: meta.labels.get(ENABLED) == Some("true"),
+            opted_out: meta.labels.get(ENABLED) == Some("false"),
             terminating: meta.deletion_timestamp.0.is_some()
                 || raw.status.0.phase.as_str() == "Terminating",
             annotations: self.wishes(meta),

@@ -19,10 +19,8 @@ use super::{
 };
 use crate::error::Chain;
 
-// What kubectl and client-go ask for.
-const PAGE: usize = 500;
-// A page of 500 big pods takes a busy API server some seconds.
-const PAGE_TIME: Duration = Duration::from_secs(60);
+/// A page of 500 big pods takes a busy API server some seconds.
+pub(super) const PAGE_TIME: Duration = Duration::from_secs(60);
 // The API server answers a watch's head at once; client-go gives it as long.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 // A watch is ended by the API server after this long, and up to a half more. A connection that died
@@ -43,7 +41,12 @@ pub(super) struct Feed {
     pub(super) path: String,
     /// A label selector.
     pub(super) selector: Option<String>,
+    /// How many objects a page of the list has.
+    pub(super) page: usize,
 }
+
+/// What kubectl and client-go ask for.
+pub(super) const PAGE: usize = 500;
 
 /// Why a list cannot be had: something that does not heal by itself.
 #[derive(Debug, thiserror::Error)]
@@ -55,21 +58,24 @@ pub struct WatchError {
     source: CallError,
 }
 
+/// A page of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, bound(deserialize = "T: Deserialize<'de> + Default"))]
-struct Page<'a, T> {
+pub(super) struct Page<'a, T> {
     #[serde(borrow)]
-    metadata: Object<PageMeta<'a>>,
-    items: List<Object<T>>,
+    pub(super) metadata: Object<PageMeta<'a>>,
+    pub(super) items: List<Object<T>>,
 }
 
+/// The metadata of a page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct PageMeta<'a> {
+pub(super) struct PageMeta<'a> {
     #[serde(borrow)]
     resource_version: Text<'a>,
+    /// Where the next page begins; empty on the last.
     #[serde(borrow, rename = "continue")]
-    next: Text<'a>,
+    pub(super) next: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -131,7 +137,7 @@ impl Feed {
     /// Lists everything page by page and returns the resourceVersion to watch from.
     async fn list<T: Kept>(&self, writer: &mut Writer<T>) -> Result<String, CallError> {
         let started = Instant::now();
-        let mut limit = PAGE;
+        let mut limit = self.page;
         let mut next = String::new();
         writer.restart();
         loop {

@@ -8,7 +8,11 @@ use super::{
     lenient::{Flag, List, Number, Object, Text},
     wire::{Condition, Meta, Ours},
 };
-use crate::policy::{OwnerKind, names::REFRESHED};
+use crate::policy::{
+    OwnerKind,
+    gate::{Rollout, Rollouts},
+    names::REFRESHED,
+};
 
 /// The kinds of objects that replace pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +83,12 @@ impl fmt::Display for WorkloadKind {
     }
 }
 
+/// The update strategy of a StatefulSet or DaemonSet whose pods somebody deletes by hand.
+const ON_DELETE: &str = "OnDelete";
+
+/// Why a Deployment's condition `Progressing` is `False`.
+const STUCK: &str = "ProgressDeadlineExceeded";
+
 /// A controller as just read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
@@ -96,12 +106,38 @@ pub struct Workload {
     pub paused: bool,
     /// Whether it is replacing its pods because its template has changed, or has not yet seen a change.
     pub rolling: bool,
+    /// Whether that has made no progress within its own deadline (Deployments only); then it is not `rolling`.
+    pub stuck: bool,
+    /// Whether a change of its template replaces all its pods without anybody's doing.
+    pub rolls: bool,
     /// The count of changes of its spec.
     pub generation: i64,
     /// The version that was read, the precondition of a restart.
     pub resource_version: String,
     /// The value of `podrefresh.io/refreshed` in its template.
     pub refreshed: Option<String>,
+}
+
+impl Workload {
+    /// Says whether it is a Deployment that wants one pod.
+    pub fn is_single(&self) -> bool {
+        self.kind == WorkloadKind::Deployment && self.desired == 1
+    }
+
+    /// Returns how it can be restarted; `restarted` says that its template was written for what its outdated pods
+    /// should run.
+    pub const fn rollouts(&self, restarted: bool) -> Rollouts {
+        Rollouts {
+            automatic: self.rolls,
+            paused: self.paused,
+            last: match (self.rolling, self.stuck) {
+                (true, _) => Rollout::UnderWay,
+                (false, true) => Rollout::Stuck,
+                (false, false) => Rollout::Done,
+            },
+            restarted,
+        }
+    }
 }
 
 /// A controller as it is read.
@@ -181,6 +217,8 @@ impl RawWorkload<'_> {
             _ => spec.replicas.0.map_or(1, |_| count(spec.replicas)),
         };
         let generation = meta.generation.0.unwrap_or_default();
+        // Until the controller has seen a change, its counts are those of before.
+        let unseen = status.observed_generation.0.unwrap_or_default() < generation;
         let annotations = &spec.template.0.metadata.0.annotations;
         Workload {
             kind,
@@ -189,9 +227,9 @@ impl RawWorkload<'_> {
             uid: meta.uid.as_str().to_owned(),
             desired,
             paused: kind == WorkloadKind::Deployment && spec.paused.0,
-            // Until the controller has seen a change, its counts are those of before.
-            rolling: status.observed_generation.0.unwrap_or_default() < generation
-                || self.is_replacing(kind, desired),
+            rolling: unseen || self.is_replacing(kind, desired),
+            stuck: !unseen && kind == WorkloadKind::Deployment && self.progress() == STUCK,
+            rolls: kind.rolls() && self.replaces_all(),
             generation,
             resource_version: meta.resource_version.as_str().to_owned(),
             refreshed: annotations.get(REFRESHED).map(str::to_owned),
@@ -204,7 +242,7 @@ impl RawWorkload<'_> {
         match kind {
             WorkloadKind::Deployment => match self.progress() {
                 // A rollout that got stuck waits for a fix, so it must not hold one back.
-                "ProgressDeadlineExceeded" => false,
+                STUCK => false,
                 // It had finished: what is missing now has been evicted or has crashed since.
                 "NewReplicaSetAvailable" => count(status.replicas) > updated,
                 _ => {
@@ -213,7 +251,7 @@ impl RawWorkload<'_> {
                 }
             },
             // OnDelete changes nothing by itself.
-            _ if strategy.kind.as_str() == "OnDelete" => false,
+            _ if strategy.kind.as_str() == ON_DELETE => false,
             WorkloadKind::StatefulSet => {
                 let kept = count(strategy.rolling_update.0.partition);
                 let revised = status.current_revision != status.update_revision;
@@ -222,6 +260,12 @@ impl RawWorkload<'_> {
             WorkloadKind::DaemonSet => count(status.updated_number_scheduled) < desired,
             WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController => false,
         }
+    }
+
+    /// Says whether nothing in its strategy keeps pods of an earlier template for good.
+    fn replaces_all(&self) -> bool {
+        let strategy = &self.spec.0.update_strategy.0;
+        strategy.kind.as_str() != ON_DELETE && count(strategy.rolling_update.0.partition) == 0
     }
 
     /// Returns the reason of a Deployment's condition `Progressing`.
@@ -238,107 +282,4 @@ fn count(number: Number) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::samples;
-
-    fn recorded(name: &str, kind: WorkloadKind) -> Workload {
-        let body = samples::workload(name).to_string();
-        serde_json::from_str::<RawWorkload<'_>>(&body)
-            .unwrap()
-            .workload(kind)
-    }
-
-    #[track_caller]
-    fn check(name: &str, kind: WorkloadKind, desired: u32, rolling: bool) {
-        let read = recorded(name, kind);
-        assert_eq!((read.desired, read.rolling), (desired, rolling), "{read:?}");
-    }
-
-    #[test]
-    fn a_rollout_is_seen_from_the_first_moment_to_the_last() {
-        use WorkloadKind::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-        check("deployment-right-after-create", Deployment, 2, true);
-        check("deployment-healthy", Deployment, 2, false);
-        // The counts still say that all is well.
-        check(
-            "deployment-right-after-template-change",
-            Deployment,
-            2,
-            true,
-        );
-        check("deployment-mid-rollout", Deployment, 2, true);
-        check("deployment-after-rollout", Deployment, 2, false);
-        check("deployment-paused", Deployment, 2, false);
-        check("replicaset-healthy", ReplicaSet, 2, false);
-        check("statefulset-healthy", StatefulSet, 2, false);
-        check("statefulset-mid-rollout", StatefulSet, 2, true);
-        check("daemonset-healthy", DaemonSet, 2, false);
-        check("daemonset-mid-rollout", DaemonSet, 2, true);
-    }
-
-    #[test]
-    fn a_pause_is_seen() {
-        assert!(recorded("deployment-paused", WorkloadKind::Deployment).paused);
-        assert!(!recorded("deployment-healthy", WorkloadKind::Deployment).paused);
-    }
-
-    #[test]
-    fn the_absent_reads_as_the_default() {
-        let read: RawWorkload<'_> = serde_json::from_str(r#"{"spec":{},"status":{}}"#).unwrap();
-        assert_eq!(read.workload(WorkloadKind::Deployment).desired, 1);
-        assert_eq!(read.workload(WorkloadKind::DaemonSet).desired, 0);
-        let zero: RawWorkload<'_> = serde_json::from_str(r#"{"spec":{"replicas":0}}"#).unwrap();
-        assert_eq!(zero.workload(WorkloadKind::StatefulSet).desired, 0);
-    }
-
-    #[track_caller]
-    fn check_counts(kind: WorkloadKind, spec: &str, status: &str, rolling: bool) {
-        let body = format!(r#"{{"spec":{spec},"status":{status}}}"#);
-        let read: RawWorkload<'_> = serde_json::from_str(&body).unwrap();
-        assert_eq!(read.workload(kind).rolling, rolling, "{body}");
-    }
-
-    #[test]
-    fn a_crashed_deployment_is_not_a_rolling_one() {
-        let status = |reason: &str, replicas: u8, updated: u8| {
-            format!(
-                r#"{{"replicas":{replicas},"updatedReplicas":{updated},"conditions":[
-                {{"type":"Progressing","status":"True","reason":"{reason}"}}]}}"#
-            )
-        };
-        let check = |reason, replicas, updated, rolling| {
-            let status = status(reason, replicas, updated);
-            check_counts(
-                WorkloadKind::Deployment,
-                r#"{"replicas":2}"#,
-                &status,
-                rolling,
-            );
-        };
-        check("NewReplicaSetAvailable", 2, 2, false);
-        check("NewReplicaSetAvailable", 3, 2, true);
-        check("ReplicaSetUpdated", 2, 2, true);
-        check("ProgressDeadlineExceeded", 3, 1, false);
-    }
-
-    #[test]
-    fn a_partition_keeps_its_pods() {
-        let check = |strategy: &str, updated: u8, rolling| {
-            let spec = format!(r#"{{"replicas":3,"updateStrategy":{strategy}}}"#);
-            let status = format!(
-                r#"{{"updatedReplicas":{updated},"currentRevision":"a","updateRevision":"b"}}"#
-            );
-            check_counts(WorkloadKind::StatefulSet, &spec, &status, rolling);
-        };
-        let partition = r#"{"type":"RollingUpdate","rollingUpdate":{"partition":2}}"#;
-        check(partition, 0, true);
-        check(partition, 1, false);
-        check(r#"{"type":"OnDelete"}"#, 0, false);
-        check(
-            r#"{"type":"RollingUpdate","rollingUpdate":{"partition":0}}"#,
-            3,
-            true,
-        );
-    }
-}
+mod tests;

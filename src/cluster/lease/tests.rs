@@ -10,6 +10,8 @@ use tokio::{
 use super::*;
 use crate::cluster::fake::{Call, Fake, soon};
 
+mod terms;
+
 const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/podrefresh/leases/podrefresh";
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -76,7 +78,7 @@ impl Running {
         assert!(!self.leads());
         let asked = Instant::now();
         accept(put, 2);
-        soon(self.leadership.changed().wait_for(|leads| *leads))
+        soon(self.leadership.changed().wait_for(Option::is_some))
             .await
             .unwrap();
         assert!(self.leads());
@@ -101,7 +103,7 @@ async fn a_missing_lease_is_created() {
     assert_eq!(post.body["spec"]["holderIdentity"], "me");
     assert_eq!(post.body["spec"]["leaseDurationSeconds"], 15);
     accept(post, 1);
-    soon(run.leadership.changed().wait_for(|leads| *leads))
+    soon(run.leadership.changed().wait_for(Option::is_some))
         .await
         .unwrap();
     assert!(run.leads());
@@ -147,7 +149,7 @@ async fn a_leader_counts_from_before_it_asked() {
     let asked = Instant::now();
     sleep(3 * SECOND).await;
     accept(put, 2);
-    soon(run.leadership.changed().wait_for(|leads| *leads))
+    soon(run.leadership.changed().wait_for(Option::is_some))
         .await
         .unwrap();
     assert_eq!(run.leadership.time_left(asked), 10 * SECOND);
@@ -168,7 +170,7 @@ async fn a_server_that_hangs_ends_the_term_before_the_lease() {
     };
     tokio::select! {
         _ = hang => {}
-        ended = soon(changed.wait_for(|leads| !leads)) => drop(ended.unwrap()),
+        ended = soon(changed.wait_for(Option::is_none)) => drop(ended.unwrap()),
     }
     // The word comes after the fact, but before the Lease can expire for others.
     assert!(asked.elapsed() < 15 * SECOND, "{:?}", asked.elapsed());
@@ -227,7 +229,7 @@ async fn a_leader_that_was_overtaken_stops_at_once() {
         .await
         .expect("GET", PATH)
         .reply(200, &lease("other", 7));
-    soon(run.leadership.changed().wait_for(|leads| !leads))
+    soon(run.leadership.changed().wait_for(Option::is_none))
         .await
         .unwrap();
     assert!(!run.leads());
@@ -319,29 +321,6 @@ async fn who_does_not_lead_gives_nothing_back() {
     soon(run.task).await.unwrap();
     drop(look);
     assert!(run.fake.is_quiet());
-}
-
-#[tokio::test]
-async fn a_suspended_machine_does_not_lead_by_its_steady_clock() {
-    let now = Instant::now();
-    let leadership = |wall_until| {
-        let until = now + 10 * SECOND;
-        let (sender, term) = watch::channel(Some(Term { until, wall_until }));
-        let (_, leads) = watch::channel(true);
-        drop(sender);
-        Leadership {
-            term: Some(term),
-            leads,
-        }
-    };
-    assert!(leadership(SystemTime::now() + 10 * SECOND).leads(now));
-    assert!(!leadership(SystemTime::now() - SECOND).leads(now));
-}
-
-#[tokio::test]
-async fn the_only_replica_always_leads() {
-    assert!(Leadership::always().leads(Instant::now()));
-    assert!(*Leadership::always().changed().borrow());
 }
 
 #[test]

@@ -203,6 +203,7 @@ async fn a_restart_changes_one_annotation_of_what_was_read() {
         let call = fake.next().await.expect("PATCH", WEB);
         assert_eq!(call.content_type, "application/merge-patch+json");
         assert_eq!(call.query["fieldManager"], "podrefresh");
+        assert!(!call.query.contains_key("dryRun"));
         let expected = json!({
             "metadata": {"uid": web.uid, "resourceVersion": web.resource_version},
             "spec": {"template": {"metadata": {"annotations": {"podrefresh.io/refreshed": "sha256-1"}}}},
@@ -219,7 +220,13 @@ async fn a_restart_changes_one_annotation_of_what_was_read() {
     }
     web.refreshed = Some("sha256-1".into());
     assert_eq!(owners.restart(&web, "sha256-1").await.label(), "unchanged");
-    web.kind = WorkloadKind::ReplicaSet;
+    let rehearsed = both(owners.rehearse(&web, "sha256-2"), async {
+        let call = fake.next().await.expect("PATCH", WEB);
+        assert_eq!(call.query["dryRun"], "All");
+        call.reply(200, &json!({}));
+    });
+    assert_eq!(rehearsed.await.label(), "restarted");
+    web.rolls = false;
     assert_eq!(
         owners.restart(&web, "sha256-2").await.label(),
         "unsupported"

@@ -73,12 +73,14 @@ async fn the_scope_is_asked_for() {
     let (mut fake, _pods, _task) = start(Scope {
         namespace: Some("shop".into()),
         selector: Some("app in (a,b)".into()),
+        page: 7,
     });
     let list = fake
         .next()
         .await
         .expect("GET", "/api/v1/namespaces/shop/pods");
     assert_eq!(list.query["labelSelector"], "app in (a,b)");
+    assert_eq!(list.query["limit"], "7");
     list.reply(200, &page(&[], 9, ""));
     assert_eq!(fake.next().await.query["labelSelector"], "app in (a,b)");
 }

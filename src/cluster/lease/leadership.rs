@@ -1,0 +1,180 @@
+//! Whether this process leads, and in which term.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::{sync::watch, time::Instant};
+
+/// Whether this process leads; a clone tells the same.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    term: Option<watch::Receiver<Option<Term>>>,
+    leads: watch::Receiver<Option<u64>>,
+    /// The only term that counts, if it is one.
+    only: Option<u64>,
+}
+
+/// What ends a leadership that needs no Lease.
+#[derive(Debug)]
+pub struct Reins(watch::Sender<Option<u64>>);
+
+impl Reins {
+    /// Ends it: whoever asks from now on does not lead.
+    pub fn let_go(&self) {
+        self.0.send_replace(None);
+    }
+}
+
+/// The time for which we lead without asking again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Term {
+    /// Which one it is: a term that has run out is never renewed, the next one has another number.
+    pub(super) number: u64,
+    /// Until when, by the steady clock.
+    pub(super) until: Instant,
+    /// The same by the wall clock: a machine that was suspended may find its steady clock as it was.
+    pub(super) wall_until: SystemTime,
+}
+
+impl Leadership {
+    /// The number of the only term of one who needs no Lease.
+    pub const WITHOUT_LEASE: u64 = 0;
+
+    /// Returns the leadership by these terms, of which the candidate tells.
+    pub(super) const fn new(
+        term: watch::Receiver<Option<Term>>,
+        leads: watch::Receiver<Option<u64>>,
+    ) -> Self {
+        Self {
+            term: Some(term),
+            leads,
+            only: None,
+        }
+    }
+
+    /// Returns the leadership of the only replica.
+    pub fn always() -> Self {
+        Self::held().0
+    }
+
+    /// Returns the leadership of one who needs no Lease, and may act until the reins are let go.
+    pub fn held() -> (Self, Reins) {
+        let (reins, leads) = watch::channel(Some(Self::WITHOUT_LEASE));
+        let leadership = Self {
+            term: None,
+            leads,
+            only: None,
+        };
+        (leadership, Reins(reins))
+    }
+
+    /// Returns the same, for one term: whatever comes after it is not leading.
+    ///
+    /// Another replica may lead between two terms, so what was known in one must not be acted on in the next.
+    #[must_use]
+    pub fn of_term(&self, number: u64) -> Self {
+        Self {
+            only: Some(number),
+            ..self.clone()
+        }
+    }
+
+    /// Says whether we lead at `now`. Ask right before each act that only the leader may do.
+    pub fn leads(&self, now: Instant) -> bool {
+        !self.time_left(now).is_zero()
+    }
+
+    /// Returns for how long we lead at least: zero if we do not.
+    pub fn time_left(&self, now: Instant) -> Duration {
+        let Some(term) = &self.term else {
+            return match *self.leads.borrow() {
+                Some(number) if self.counts(number) => Duration::MAX,
+                _ => Duration::ZERO,
+            };
+        };
+        match *term.borrow() {
+            Some(term) if self.counts(term.number) => term.time_left(now, SystemTime::now()),
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn counts(&self, number: u64) -> bool {
+        self.only.is_none_or(|only| only == number)
+    }
+
+    /// Returns the number of the term that we lead in, for waking up when it changes; `leads` alone is exact.
+    pub fn changed(&self) -> watch::Receiver<Option<u64>> {
+        self.leads.clone()
+    }
+}
+
+impl Term {
+    /// Returns how much is left of it by the clock on which less is left.
+    pub(super) fn time_left(&self, now: Instant, wall: SystemTime) -> Duration {
+        if self.wall_until <= wall {
+            return Duration::ZERO;
+        }
+        // A wall clock that was set back shows more than there ever was.
+        self.until.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_suspended_machine_does_not_lead_by_its_steady_clock() {
+        let now = Instant::now();
+        let leadership = |wall_until| {
+            let (_, leads) = watch::channel(Some(0));
+            let term = Term {
+                number: 0,
+                until: now + 10 * SECOND,
+                wall_until,
+            };
+            Leadership::new(watch::channel(Some(term)).1, leads)
+        };
+        assert!(leadership(SystemTime::now() + 10 * SECOND).leads(now));
+        assert!(!leadership(SystemTime::now() - SECOND).leads(now));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_term_longer() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let term = Term {
+            number: 0,
+            until: now + 10 * SECOND,
+            wall_until: wall + 10 * SECOND,
+        };
+        let hour = 3600 * SECOND;
+        assert_eq!(term.time_left(now, wall), 10 * SECOND);
+        assert_eq!(term.time_left(now, wall - hour), 10 * SECOND);
+        assert_eq!(
+            term.time_left(now + 10 * SECOND, wall - hour),
+            Duration::ZERO
+        );
+        assert_eq!(term.time_left(now, wall + hour), Duration::ZERO);
+        assert_eq!(term.time_left(now, wall + 10 * SECOND), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn the_only_replica_always_leads() {
+        assert!(Leadership::always().leads(Instant::now()));
+        assert!(Leadership::always().of_term(0).leads(Instant::now()));
+        assert_eq!(*Leadership::always().changed().borrow(), Some(0));
+    }
+
+    #[tokio::test]
+    async fn who_holds_no_lease_leads_until_the_reins_are_let_go() {
+        let (leadership, reins) = Leadership::held();
+        let term = leadership.of_term(Leadership::WITHOUT_LEASE);
+        let mut changed = leadership.changed();
+        let leads = || [&leadership, &term].map(|it| it.leads(Instant::now()));
+        assert_eq!(leads(), [true, true]);
+        reins.let_go();
+        assert_eq!(leads(), [false, false]);
+        assert!(changed.wait_for(Option::is_none).await.is_ok());
+    }
+}
