@@ -73,7 +73,7 @@ struct Readings {
 /// What is to be read again.
 #[derive(Clone, Copy)]
 enum Age {
-    /// Pull secrets that are older than this.
+    /// Pull secrets, and what is known of ServiceAccounts, that are older than this.
     Secrets(Duration),
     /// All that was refused so long ago.
     Refused(Duration),
@@ -139,8 +139,8 @@ impl Keychain {
     ) -> Arc<Candidates> {
         let (secrets, file) = self.inner.read(identity, age).await;
         let providers = match (&self.providers, age) {
-            (Some(providers), Age::Secrets(_)) => providers.ask(image).await,
-            (Some(providers), Age::Refused(since)) => providers.renew(image, since).await,
+            (Some(providers), Age::Secrets(age)) => providers.ask(image, identity, age).await,
+            (Some(providers), Age::Refused(since)) => providers.renew(image, identity, since).await,
             (None, _) => Vec::new(),
         };
         let readings = Readings {

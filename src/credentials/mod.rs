@@ -17,5 +17,7 @@ pub use credential::{Credential, Fingerprint};
 pub use file::{DockerConfigFile, OpenError};
 pub use keychain::Keychain;
 pub use problem::{Fault, Problem};
-pub use provider::{ConfigFault, Patience, PluginFault, ProviderFault, Providers, ProvidersError};
+pub use provider::{
+    AttributesFault, ConfigFault, Patience, PluginFault, ProviderFault, Providers, ProvidersError,
+};
 pub use scope::{InvalidScope, Scope};

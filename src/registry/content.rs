@@ -90,6 +90,14 @@ impl Manifest {
         self.offers.iter().flat_map(Offers::iter)
     }
 
+    /// Says whether it is an index that has nothing a node of `platform` could run.
+    pub fn is_unfit_for(&self, platform: &Platform) -> bool {
+        let fits = |built_for: Option<&BuiltFor>| {
+            built_for.is_none_or(|built_for| built_for.rank(platform).is_some())
+        };
+        (self.offers.as_ref()).is_some_and(|offers| !offers.iter().any(|(it, _)| fits(it)))
+    }
+
     /// Returns the image that a node of `platform` runs by it: itself if it is no index.
     ///
     /// `None` where it is an index and has none for that platform, or the platform is not known, or it takes
@@ -198,6 +206,13 @@ mod tests {
         check(&index, "linux", "amd64", Some(3));
         check(&index, "linux", "arm64", Some(2));
         check(&index, "linux", "s390x", None);
+        for (architecture, unfit) in [("amd64", false), ("386", false), ("s390x", true)] {
+            let platform = Platform {
+                os: "linux".to_owned(),
+                architecture: architecture.to_owned(),
+            };
+            assert_eq!(index.is_unfit_for(&platform), unfit, "{architecture}");
+        }
         check(&index, "windows", "amd64", None);
     }
 

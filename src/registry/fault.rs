@@ -125,6 +125,11 @@ impl LookupError {
         self.fault.retry_after()
     }
 
+    /// Says whether asking again soon, and changing nothing, may help.
+    pub fn is_transient(&self) -> bool {
+        self.fault.is_transient()
+    }
+
     /// Names what was asked for: a tag's digest, or the manifest with a digest.
     fn wanted(&self) -> &'static str {
         match self.image.tag() {
@@ -161,7 +166,7 @@ impl Fault {
 
     /// Returns the stable, documented name of the fault.
     pub fn label(&self) -> &'static str {
-        match self.root() {
+        match self {
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
@@ -173,12 +178,24 @@ impl Fault {
             Self::AllowanceLow { .. } => "allowance_low",
             Self::Unavailable { .. } => "unavailable",
             Self::Refused(_) => "refused",
-            Self::TokenService { .. } => "token_service",
+            Self::TokenService { source, .. } => source.label(),
             Self::InvalidHost => "invalid_host",
             Self::HostsFile(_) => "hosts_file",
             Self::NoHost => "no_host",
             Self::Aborted => "aborted",
         }
+    }
+
+    /// Says whether it may pass by itself, soon.
+    fn is_transient(&self) -> bool {
+        matches!(
+            self.root(),
+            Self::RateLimited { .. }
+                | Self::Unreachable(_)
+                | Self::Timeout { .. }
+                | Self::Unavailable { .. }
+                | Self::Aborted
+        )
     }
 
     /// Returns how long it is asked to be left alone, if it is.

@@ -7,13 +7,20 @@ use std::{
 
 use tokio::{
     sync::{OnceCell, Semaphore, SemaphorePermit},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{Fault, allowance::Ledger, challenge::Scheme};
 
 /// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
 const GET_ONLY: Duration = Duration::from_secs(60 * 60);
+
+/// Lookups that a host is sent in a second, at most, for as long as it answers faster than that. The registries that
+/// say what they bear take more.
+const PER_SECOND: u32 = 500;
+
+/// As many lookups may go at once after a pause.
+const BURST: u32 = 16;
 
 /// One host's state.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ struct State {
     scheme: Option<Arc<Scheme>>,
     get_only_until: Option<Instant>,
     spared: Option<Spared>,
+    /// When the next lookup would go if all went evenly.
+    next_turn: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -56,6 +65,8 @@ impl Host {
         let permit = timeout(patience, self.permits.acquire()).await;
         let permit = permit.map_err(|_| Fault::Timeout { after: patience })?;
         let permit = permit.map_err(|_| Fault::Aborted)?;
+        let turn = self.lock().turn(Instant::now());
+        sleep_until(turn).await;
         // Those who waited with us may have met trouble.
         self.check_spared()?;
         Ok(permit)
@@ -123,6 +134,18 @@ impl Host {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Returns when a lookup that comes at `now` may go.
+    fn turn(&mut self, now: Instant) -> Instant {
+        let step = Duration::from_secs(1) / PER_SECOND;
+        // What was not used in a pause is not saved beyond the burst.
+        let earliest = now.checked_sub(step * BURST).unwrap_or(now);
+        let turn = self.next_turn.map_or(earliest, |next| next.max(earliest));
+        self.next_turn = Some(turn + step);
+        turn
     }
 }
 
@@ -204,6 +227,25 @@ mod tests {
         assert_eq!(host.enter(SECOND).await.unwrap_err().label(), "timeout");
         drop(first);
         assert!(host.enter(SECOND).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_lookups_go_in_a_second_than_a_host_is_meant_to_bear() {
+        let host = Host::new(1);
+        advance(60 * SECOND).await;
+        for pause in [Duration::ZERO, 60 * SECOND] {
+            advance(pause).await;
+            let begun = Instant::now();
+            for _ in 0..PER_SECOND + BURST + 1 {
+                drop(host.enter(SECOND).await.unwrap());
+            }
+            // The clock of the tests ticks in milliseconds.
+            let excess = begun.elapsed().abs_diff(SECOND);
+            assert!(
+                excess <= Duration::from_millis(5),
+                "{excess:?} after {pause:?}"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,9 +2,12 @@
 
 mod allowance;
 mod challenge;
+mod compare;
 mod content;
 mod endpoint;
 mod fault;
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod hosts;
 mod manifest;
@@ -23,12 +26,14 @@ use tokio::time::Instant;
 
 use crate::{
     credentials::{Candidates, Problem, Source},
-    policy::{Digest, ImageRef, PullIdentity},
+    policy::{Container, Digest, ImageRef, Pod, PullIdentity},
 };
 
 pub use allowance::Allowance;
+pub use compare::by_manifests;
 pub use content::Manifest;
 pub use fault::{Fault, LookupError};
+pub use hosts::{BadEndpoint, RegistryUrl};
 pub use hosts::{HostsDir, HostsDirError, HostsFault, NotHosts};
 pub use manifest::Deciding;
 pub use platform::BuiltFor;
@@ -46,6 +51,22 @@ pub struct Lookup {
     pub image: Arc<ImageRef>,
     /// Whose pull secrets may be used.
     pub identity: Arc<PullIdentity>,
+}
+
+impl Lookup {
+    /// Returns what to ask for a container of `pod`, if its reference has a tag that it follows.
+    pub fn of(pod: &Pod, container: &Container) -> Option<Self> {
+        let image = container.image.as_ref().ok()?;
+        let image = match image.digest() {
+            None => Arc::clone(image),
+            Some(_) if container.is_pinned() => Arc::new(image.tagged()?),
+            Some(_) => return None,
+        };
+        Some(Self {
+            image,
+            identity: Arc::clone(&pod.identity),
+        })
+    }
 }
 
 /// What the registry said.

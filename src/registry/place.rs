@@ -10,7 +10,7 @@ use super::{
     Fault,
     endpoint::Endpoint,
     host::Host,
-    hosts::{Address, Hosts, Reading},
+    hosts::{Address, Hosts, Reading, RegistryUrl},
     pool::{Pools, Tls},
     session::Session,
     token::Tokens,
@@ -28,6 +28,7 @@ const CAPACITY: u64 = 1000;
 #[derive(Debug)]
 pub(super) struct Places {
     dir: Option<Hosts>,
+    endpoint: Option<RegistryUrl>,
     pools: Arc<Pools>,
     transport: Transport,
     tokens: Arc<Tokens>,
@@ -102,6 +103,7 @@ impl Places {
     ) -> Self {
         Self {
             dir,
+            endpoint: None,
             pools,
             tokens: Arc::new(Tokens::new(transport.clone(), limits.lookup_timeout)),
             transport,
@@ -116,6 +118,11 @@ impl Places {
             limits,
             metrics,
         }
+    }
+
+    /// Returns these places, but that all registries are asked at `endpoint`, if there is one.
+    pub(super) fn with_endpoint(self, endpoint: Option<RegistryUrl>) -> Self {
+        Self { endpoint, ..self }
     }
 
     /// Returns where `registry` is asked now.
@@ -160,7 +167,10 @@ impl Places {
             .map_or(registry.into(), |own| Arc::clone(&own.host));
         let addresses = match reading.as_ref().map(|reading| reading.addresses.clone()) {
             Some(Ok(Some(addresses))) => Ok(addresses),
-            Some(Ok(None)) | None => Ok(Arc::from([Address::default()])),
+            Some(Ok(None)) | None => Ok(Arc::from([Address {
+                root: self.endpoint.as_ref().map(RegistryUrl::root),
+                ..Address::default()
+            }])),
             Some(Err(fault)) => Err(Fault::HostsFile(Arc::new(fault))),
         };
         let spots = match addresses {

@@ -8,7 +8,7 @@ mod manifests;
 
 use super::{
     Allowance, Answer, Fault, KEEP_FAILURE, Lookup, LookupError, Manifest, Network,
-    hosts::{Hosts, HostsDir},
+    hosts::{Hosts, HostsDir, RegistryUrl},
     place::{Limits, Place, Places, Told},
     pool::{Pools, Tls},
     session::{Found, Session},
@@ -46,6 +46,8 @@ pub struct Settings {
     pub network: Network,
     /// Where registries are asked, if not at their own addresses.
     pub hosts: Option<HostsDir>,
+    /// The one address that all of them are asked at, instead.
+    pub endpoint: Option<RegistryUrl>,
 }
 
 /// Resolves references; a clone shares caches and connections.
@@ -79,6 +81,7 @@ impl Default for Settings {
             per_host: 16,
             network: Network::default(),
             hosts: None,
+            endpoint: None,
         }
     }
 }
@@ -107,7 +110,8 @@ impl Resolver {
         Ok(Self {
             inner: Arc::new(Inner {
                 keychain,
-                places: Places::new(hosts, pools, transport, limits, metrics.clone()),
+                places: Places::new(hosts, pools, transport, limits, metrics.clone())
+                    .with_endpoint(settings.endpoint),
                 answers,
                 manifests,
                 metrics,

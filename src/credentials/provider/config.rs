@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
+    attributes::{self, Attributes},
     duration,
     invalid::{ConfigFault, PROTOCOLS, PluginFault, ProvidersError, VERSIONS},
 };
@@ -26,6 +27,8 @@ pub(super) struct Plugin {
     pub(super) protocol: &'static str,
     pub(super) args: Vec<String>,
     pub(super) env: Vec<(String, String)>,
+    /// What it wants to know of a pod's account, if anything.
+    pub(super) account: Option<Attributes>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +66,7 @@ struct Written {
     api_version: String,
     args: Option<Vec<String>>,
     env: Option<Vec<Variable>>,
-    token_attributes: Option<IgnoredAny>,
+    token_attributes: Option<attributes::Written>,
 }
 
 #[derive(Deserialize)]
@@ -74,17 +77,26 @@ struct Variable {
     value: String,
 }
 
-/// Reads the file at `path`, whose plugins lie in `folder`.
+/// Reads the file at `path`, or all of a directory there, whose plugins lie in `folder`.
 pub(super) fn open(path: &Path, folder: &Path) -> Result<Vec<Plugin>, ProvidersError> {
     let shown = |path: &Path| path.display().to_string().into();
-    let text = std::fs::read_to_string(path).map_err(|source| ProvidersError::Unreadable {
+    let unreadable = |path: &Path, source| ProvidersError::Unreadable {
         path: shown(path),
         source,
-    })?;
-    let plugins = parse(&text, folder).map_err(|source| ProvidersError::Malformed {
+    };
+    let malformed = |path: &Path, source| ProvidersError::Malformed {
         path: shown(path),
         source,
-    })?;
+    };
+    let (mut plugins, mut names) = (Vec::new(), HashSet::new());
+    for file in files(path).map_err(|source| unreadable(path, source))? {
+        let text = std::fs::read_to_string(&file).map_err(|source| unreadable(&file, source))?;
+        let found = parse(&text, folder, &mut names);
+        plugins.extend(found.map_err(|source| malformed(&file, source))?);
+    }
+    if plugins.is_empty() {
+        return Err(malformed(path, ConfigFault::Empty));
+    }
     for plugin in &plugins {
         check_binary(&plugin.binary).map_err(|source| ProvidersError::Binary {
             path: shown(&plugin.binary),
@@ -92,6 +104,22 @@ pub(super) fn open(path: &Path, folder: &Path) -> Result<Vec<Plugin>, ProvidersE
         })?;
     }
     Ok(plugins)
+}
+
+/// Returns the files to read: `path` itself, or those of that directory that end as the kubelet's do, in their order.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !std::fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+    let mut files = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+    let known = |path: &Path| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("json" | "yaml" | "yml")) && path.is_file()
+    };
+    files.retain(|path| known(path));
+    files.sort();
+    Ok(files)
 }
 
 fn check_binary(path: &Path) -> io::Result<()> {
@@ -105,7 +133,12 @@ fn check_binary(path: &Path) -> io::Result<()> {
     }
 }
 
-fn parse(text: &str, folder: &Path) -> Result<Vec<Plugin>, ConfigFault> {
+/// Reads one file; `names` are those of the providers that were read before.
+fn parse(
+    text: &str,
+    folder: &Path,
+    names: &mut HashSet<String>,
+) -> Result<Vec<Plugin>, ConfigFault> {
     // Without the excerpt that errors bring along: a plugin's variables may be secrets.
     let yaml =
         |error: serde_saphyr::Error| ConfigFault::Yaml(error.without_snippet().to_string().into());
@@ -117,10 +150,6 @@ fn parse(text: &str, folder: &Path) -> Result<Vec<Plugin>, ConfigFault> {
         });
     }
     let file: File = serde_saphyr::from_str(text).map_err(yaml)?;
-    if file.providers.is_empty() {
-        return Err(ConfigFault::Empty);
-    }
-    let mut names = HashSet::new();
     let read = |written: Written| {
         let name = written.name.clone();
         let plugin = match names.insert(name.clone()) {
@@ -163,9 +192,8 @@ impl Plugin {
         let default = written.default_cache_duration.as_deref();
         let default = default.and_then(duration::parse);
         let default = default.and_then(|duration| Duration::try_from(duration).ok());
-        if written.token_attributes.is_some() {
-            return Err(PluginFault::Tokens);
-        }
+        let account = written.token_attributes;
+        let account = account.map(|written| Attributes::read(written, protocol));
         let env = written.env.unwrap_or_default();
         Ok(Self {
             binary: folder.join(&name),
@@ -175,6 +203,7 @@ impl Plugin {
             protocol,
             args: written.args.unwrap_or_default(),
             env: env.into_iter().map(|v| (v.name, v.value)).collect(),
+            account: account.transpose()?,
         })
     }
 
@@ -196,6 +225,10 @@ impl fmt::Debug for Plugin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str, folder: &Path) -> Result<Vec<Plugin>, ConfigFault> {
+        super::parse(text, folder, &mut HashSet::new())
+    }
     use crate::error::Chain;
 
     const PROVIDER: &str = r#"
@@ -291,17 +324,57 @@ providers:
         }
         let more = "env: []\n  - name: ecr-credential-provider\n    env:";
         check("env:", more, "only once");
-        let cut = &PROVIDER[..PROVIDER.find("  - name").unwrap()];
-        assert!(matches!(
-            parse(&cut.replace("providers:", "providers: []"), Path::new("/")),
-            Err(ConfigFault::Empty)
-        ));
     }
 
     #[test]
-    fn tokens_of_service_accounts_are_refused_in_words() {
-        let tokens = "tokenAttributes: {serviceAccountTokenAudience: x}\n    env:";
-        check("env:", tokens, "`tokenAttributes` is not supported");
+    fn what_it_wants_to_know_of_accounts_is_read_or_refused() {
+        let with = |rest: &str| {
+            format!("tokenAttributes: {{serviceAccountTokenAudience: x, {rest}}}\n    env:")
+        };
+        let sound = with("cacheType: Token, requireServiceAccount: true");
+        let text = PROVIDER.replacen("env:", &sound, 1);
+        let plugins = parse(&text, Path::new("/")).unwrap();
+        assert!(plugins[0].account.is_some());
+        assert!(
+            parse(PROVIDER, Path::new("/")).unwrap()[0]
+                .account
+                .is_none()
+        );
+        let wrong = with("cacheType: Pod");
+        check(
+            "env:",
+            &wrong,
+            "`tokenAttributes`: `cacheType` is \"Pod\", allowed are",
+        );
+        check("env:", &with("cacheTypes: Token"), "cacheTypes");
+    }
+
+    #[test]
+    fn a_directory_is_read_in_the_order_of_its_files() {
+        let folder = std::env::temp_dir().join(format!("podrefresh-{}", fastrand::u64(..)));
+        std::fs::create_dir(&folder).unwrap();
+        let write = |file: &str, name: &str| {
+            let text = PROVIDER.replace("ecr-credential-provider", name);
+            std::fs::write(folder.join(file), text).unwrap();
+        };
+        let open = || {
+            let plugins = open(&folder, Path::new("/bin"));
+            let names = plugins.map(|all| all.iter().map(|it| it.name.to_string()).collect());
+            names.map_err(|error| Chain(&error).to_string())
+        };
+        let found: Result<Vec<String>, String> = open();
+        assert!(found.unwrap_err().ends_with("must not be empty"));
+        for (file, name) in [("b.yml", "cat"), ("a.yaml", "sh"), ("c.txt", "none")] {
+            write(file, name);
+        }
+        assert_eq!(open().unwrap(), ["sh", "cat"]);
+        write("d.json", "sh");
+        let error = open().unwrap_err();
+        assert!(
+            error.contains("d.json") && error.ends_with("only once"),
+            "{error}"
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

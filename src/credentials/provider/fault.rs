@@ -2,6 +2,8 @@
 
 use std::{io, process::ExitStatus, sync::Arc, time::Duration};
 
+use crate::cluster::AccountError;
+
 /// Why a credential provider gave no credentials for an image.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderFault {
@@ -29,6 +31,9 @@ pub enum ProviderFault {
     /// What it printed is no answer.
     #[error("its answer makes no sense: {0}")]
     Malformed(&'static str),
+    /// There is no token of the pod's ServiceAccount to give it.
+    #[error(transparent)]
+    Account(AccountError),
     /// The task that ran it ended early: a fault of ours.
     #[error("asking it was given up")]
     Aborted,
@@ -38,6 +43,7 @@ impl ProviderFault {
     /// Returns the stable, documented name of the fault.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::Account(error) => error.label(),
             Self::Start(_) | Self::Talk(_) | Self::Exit(_) | Self::Aborted => "provider_failed",
             Self::Hung { .. } | Self::Slow { .. } => "provider_timeout",
             Self::Malformed(_) => "provider_malformed",

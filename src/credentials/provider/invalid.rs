@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::attributes::AttributesFault;
 use crate::credentials::InvalidScope;
 
 /// Versions of the file that the kubelet reads; they have one form.
@@ -100,7 +101,7 @@ pub enum PluginFault {
     /// The duration.
     #[error("`defaultCacheDuration` must be a time such as 12h or 0s")]
     Duration,
-    /// It wants tokens of service accounts.
-    #[error("`tokenAttributes` is not supported: podrefresh issues no tokens of service accounts")]
-    Tokens,
+    /// What it wants to know of service accounts.
+    #[error("`tokenAttributes`")]
+    Tokens(#[from] AttributesFault),
 }

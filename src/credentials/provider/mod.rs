@@ -1,5 +1,7 @@
 //! Credentials from the kubelet's credential provider plugins (KEP-2133): programs that know a cloud's registry.
 
+mod account;
+mod attributes;
 mod config;
 mod duration;
 mod fault;
@@ -8,38 +10,29 @@ mod response;
 mod run;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
-use tracing::{info, warn};
+use tokio::time::timeout;
 
 use self::{
-    config::Plugin,
-    response::{Reach, Response},
-    run::{Failure, run},
+    account::{Client, Principal, Stand, client},
+    response::Reach,
+    turns::Provider,
 };
-use super::{Config, Origin, Problem, problem::Fault};
 use crate::{
-    error::Chain,
+    cluster::{Accounts, Server},
     memo::{Keep, Memo},
-    observe::metrics::{Metrics, Reason},
-    policy::ImageRef,
+    observe::metrics::Metrics,
+    policy::{ImageRef, PullIdentity},
 };
 
+pub use attributes::AttributesFault;
 pub use fault::ProviderFault;
 pub use invalid::{ConfigFault, PluginFault, ProvidersError};
-
-/// Processes of one plugin at a time. Each may be large; a registry's images mostly share one answer.
-const AT_ONCE: usize = 4;
+pub(super) use turns::Said;
 
 /// A plugin that failed is not run again for the same question for so long.
 const KEEP_FAULT: Duration = Duration::from_secs(30);
@@ -67,24 +60,7 @@ pub struct Providers {
     plugins: Arc<[Arc<Provider>]>,
     answers: Arc<Memo<Key, Arc<Said>>>,
     patience: Patience,
-}
-
-/// One plugin, and what is known of its ways.
-#[derive(Debug)]
-struct Provider {
-    plugin: Plugin,
-    origin: Origin,
-    turns: Semaphore,
-    ways: Mutex<Ways>,
-    metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Ways {
-    /// What its last answer was good for. The next is looked for as if it were, too.
-    reach: Reach,
-    /// Set when it hung: those who wait for their turn need not find out, too.
-    hung: Option<(Instant, ProviderFault)>,
+    accounts: Option<Accounts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -92,21 +68,27 @@ struct Key {
     plugin: usize,
     reach: Reach,
     place: Box<str>,
+    /// Whom it is for; `None` is nobody in particular.
+    account: Option<Stand>,
 }
 
-/// What a plugin said about an image. Equal pointers mean that nothing has changed.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) origin: Origin,
-    pub(super) config: Config,
-    fault: Option<ProviderFault>,
-    reach: Reach,
-    image: Box<str>,
-    keep: Duration,
+/// What a plugin is asked, and on whose behalf.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    plugin: usize,
+    provider: &'a Arc<Provider>,
+    registry: &'a str,
+    /// Registry and repository.
+    image: &'a str,
+    identity: &'a PullIdentity,
+    /// How old what is known of the pod's account may be.
+    account_age: Duration,
+    /// How old the plugin's answer may be.
+    max_age: Duration,
 }
 
 impl Providers {
-    /// Reads the kubelet's file at `config`, whose plugins lie in `folder`.
+    /// Reads the kubelet's file, or directory of files, at `config`, whose plugins lie in `folder`.
     pub fn open(
         config: &Path,
         folder: &Path,
@@ -114,27 +96,35 @@ impl Providers {
         metrics: &Metrics,
     ) -> Result<Self, ProvidersError> {
         let plugins = config::open(config, folder)?;
-        let plugins = plugins.into_iter().map(|plugin| {
-            Arc::new(Provider {
-                origin: Origin::Provider(Arc::clone(&plugin.name)),
-                plugin,
-                turns: Semaphore::new(AT_ONCE),
-                ways: Mutex::new(Ways {
-                    reach: Reach::Registry,
-                    hung: None,
-                }),
-                metrics: metrics.clone(),
-            })
-        });
+        let provider = |plugin| Arc::new(Provider::new(plugin, metrics.clone()));
         let answers = Memo::new(CAPACITY, IDLE, |said: &Arc<Said>| match said.fault {
             None => Keep::Good(said.keep),
             Some(_) => Keep::Bad(KEEP_FAULT),
         });
         Ok(Self {
-            plugins: plugins.collect(),
+            plugins: plugins.into_iter().map(provider).collect(),
             answers: Arc::new(answers),
             patience,
+            accounts: None,
         })
+    }
+
+    /// Returns these plugins with a way to the ServiceAccounts of pods, where any of them asks for that.
+    ///
+    /// Without one they are asked as for pods that have no account.
+    #[must_use]
+    pub fn with_accounts(self, server: Option<Server>) -> Self {
+        let attributes = self
+            .plugins
+            .iter()
+            .filter_map(|it| it.plugin.account.as_ref());
+        let server = server.filter(|_| attributes.clone().next().is_some());
+        let wanted = attributes.flat_map(|it| it.required.iter().chain(&it.optional));
+        let wanted: BTreeSet<String> = wanted.cloned().collect();
+        Self {
+            accounts: server.map(|server| Accounts::new(server, wanted)),
+            ..self
+        }
     }
 
     /// Says whether any plugin is to be asked about `image`.
@@ -147,59 +137,123 @@ impl Providers {
         all.filter(|(_, p)| p.plugin.covers(image.registry(), image.repository()))
     }
 
-    /// Returns what the plugins say about `image`, in the order of the file.
-    pub(super) async fn ask(&self, image: &ImageRef) -> Vec<Arc<Said>> {
-        self.ask_within(image, Duration::MAX).await
+    /// Returns what the plugins say about `image` on behalf of `identity`, in the order of the file, by what was known of
+    /// its ServiceAccount at most `account_age` ago.
+    pub(super) async fn ask(
+        &self,
+        image: &ImageRef,
+        identity: &PullIdentity,
+        account_age: Duration,
+    ) -> Vec<Arc<Said>> {
+        self.ask_within(image, identity, account_age, Duration::MAX)
+            .await
     }
 
     /// Returns what they say now that a registry refused what they said `since` ago or earlier.
-    pub(super) async fn renew(&self, image: &ImageRef, since: Duration) -> Vec<Arc<Said>> {
-        self.ask_within(image, since.max(RENEW_AFTER)).await
+    pub(super) async fn renew(
+        &self,
+        image: &ImageRef,
+        identity: &PullIdentity,
+        since: Duration,
+    ) -> Vec<Arc<Said>> {
+        self.ask_within(image, identity, since, since.max(RENEW_AFTER))
+            .await
     }
 
-    async fn ask_within(&self, image: &ImageRef, max_age: Duration) -> Vec<Arc<Said>> {
+    async fn ask_within(
+        &self,
+        image: &ImageRef,
+        identity: &PullIdentity,
+        account_age: Duration,
+        max_age: Duration,
+    ) -> Vec<Arc<Said>> {
         let name = format!("{}/{}", image.registry(), image.repository());
-        let asked = self.covering(image).map(|(index, provider)| {
-            let (name, registry) = (&name, image.registry());
+        let asked = self.covering(image).map(|(plugin, provider)| {
+            let question = Question {
+                plugin,
+                provider,
+                registry: image.registry(),
+                image: &name,
+                identity,
+                account_age,
+                max_age,
+            };
             async move {
-                let said = self.find(index, provider, registry, name, max_age);
                 let after = self.patience.wait;
-                let said = timeout(after, said).await;
-                said.unwrap_or_else(|_| provider.fault(name, ProviderFault::Slow { after }))
+                let said = timeout(after, self.answer(question)).await;
+                let slow = || provider.fault(question.image, ProviderFault::Slow { after });
+                said.unwrap_or_else(|_| Some(slow()))
             }
         });
-        join_all(asked).await
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// Returns what one plugin says about `image`: what it said before, else by one shared run.
+    /// Returns what one plugin says; `None` where it is not to be asked.
+    async fn answer(&self, question: Question<'_>) -> Option<Arc<Said>> {
+        let Question {
+            provider, identity, ..
+        } = question;
+        let attributes = provider.plugin.account.as_ref();
+        let accounts = self.accounts.as_ref();
+        match client(attributes, accounts, identity, question.account_age).await {
+            Ok(Client::Missing) => None,
+            Ok(Client::Nobody) => Some(self.find(question, None).await),
+            Ok(Client::Account(account)) => Some(self.find(question, Some(account)).await),
+            Err(fault) => Some(self.stranger(question, fault).await),
+        }
+    }
+
+    /// Returns, and says once in a while, that nothing could be learned of the account.
+    async fn stranger(&self, question: Question<'_>, fault: ProviderFault) -> Arc<Said> {
+        let key = Key {
+            plugin: question.plugin,
+            reach: Reach::Global,
+            place: "".into(),
+            account: Some(account::unknown(question.identity)),
+        };
+        let tell = |_| {
+            let provider = Arc::clone(question.provider);
+            let (image, fault) = (Box::<str>::from(question.image), fault.clone());
+            async move {
+                let said = provider.fault(&image, fault);
+                provider.report(&said, "");
+                said
+            }
+        };
+        let told = self.answers.get(&key, Duration::MAX, tell).await;
+        told.map_or_else(
+            |_| question.provider.fault(question.image, fault),
+            |hit| hit.value,
+        )
+    }
+
+    /// Returns what one plugin says about an image: what it said before, else by one shared run.
     ///
     /// The kubelet shares runs between equal images only, and so starts a plugin once for each image
     /// of a registry. How far an answer reaches is known only behind it; mostly as far as the last one.
-    async fn find(
-        &self,
-        index: usize,
-        provider: &Arc<Provider>,
-        registry: &str,
-        image: &str,
-        max_age: Duration,
-    ) -> Arc<Said> {
+    async fn find(&self, question: Question<'_>, account: Option<Arc<Principal>>) -> Arc<Said> {
+        let Question {
+            provider, image, ..
+        } = question;
         for reach in [provider.reach(), Reach::Image] {
             let place = match reach {
                 Reach::Image => image,
-                Reach::Registry => registry,
+                Reach::Registry => question.registry,
                 Reach::Global => "",
             };
             let key = Key {
-                plugin: index,
+                plugin: question.plugin,
                 reach,
                 place: place.into(),
+                account: account.as_ref().map(|account| account.stand()),
             };
             let ask = |_| {
                 let (provider, image) = (Arc::clone(provider), Box::from(image));
+                let account = account.clone().zip(self.accounts.clone());
                 let limit = self.patience.run;
-                async move { provider.run(image, limit).await }
+                async move { provider.run(image, account, limit).await }
             };
-            match self.answers.get(&key, max_age, ask).await {
+            match self.answers.get(&key, question.max_age, ask).await {
                 Ok(hit) if reach <= hit.value.reach || *hit.value.image == *image => {
                     return hit.value;
                 }
@@ -209,101 +263,5 @@ impl Providers {
             }
         }
         provider.fault(image, ProviderFault::Aborted)
-    }
-}
-
-impl Provider {
-    fn reach(&self) -> Reach {
-        self.ways
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .reach
-    }
-
-    /// Runs the plugin when it is its turn.
-    async fn run(&self, image: Box<str>, limit: Duration) -> Arc<Said> {
-        let _turn = self.turns.acquire().await;
-        let hung = {
-            let ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-            ways.hung.clone()
-        };
-        if let Some((at, fault)) = hung
-            && at.elapsed() < KEEP_FAULT
-        {
-            return self.fault(&image, fault);
-        }
-        let answer = run(&self.plugin, &image, limit).await;
-        self.learn(&answer);
-        let (said, complaint) = match answer {
-            Ok(Response {
-                config,
-                reach,
-                keep,
-            }) => {
-                let said = Said {
-                    origin: self.origin.clone(),
-                    config,
-                    fault: None,
-                    reach,
-                    image,
-                    keep,
-                };
-                (Arc::new(said), String::new())
-            }
-            Err(Failure { fault, complaint }) => (self.fault(&image, fault), complaint),
-        };
-        for problem in said.problems() {
-            let reason = problem.label();
-            let counter = &self.metrics.credentials_problems;
-            counter.get_or_create(&Reason { reason }).inc();
-            warn!(
-                reason,
-                complaint,
-                "Pulling {} goes on without a credential: {}",
-                said.image,
-                Chain(&problem)
-            );
-        }
-        said
-    }
-
-    fn learn(&self, answer: &Result<Response, Failure>) {
-        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-        match answer {
-            Ok(response) => {
-                ways.reach = response.reach;
-                if ways.hung.take().is_some() {
-                    info!("Found {} usable again", self.origin);
-                }
-            }
-            Err(Failure { fault, .. }) if matches!(fault, ProviderFault::Hung { .. }) => {
-                ways.hung = Some((Instant::now(), fault.clone()));
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Returns that there is no answer for `image`, which says nothing about others.
-    fn fault(&self, image: &str, fault: ProviderFault) -> Arc<Said> {
-        Arc::new(Said {
-            origin: self.origin.clone(),
-            config: Config::default(),
-            fault: Some(fault),
-            reach: Reach::Image,
-            image: image.into(),
-            keep: Duration::ZERO,
-        })
-    }
-}
-
-impl Said {
-    /// Returns what is wrong with the plugin or its answer.
-    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
-        let fault = self.fault.iter().cloned().map(Fault::Provider);
-        let broken = self.config.broken.iter().cloned().map(Fault::Entry);
-        fault.chain(broken).map(|fault| Problem {
-            origin: self.origin.clone(),
-            fault,
-        })
     }
 }

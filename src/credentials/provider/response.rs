@@ -97,6 +97,17 @@ impl Response {
     }
 }
 
+impl Response {
+    /// Says whether `token` is one of its passwords.
+    pub(super) fn hands_on(&self, token: &str) -> bool {
+        let is_token = |entry: &Entry| match &entry.credential {
+            Credential::Basic { password, .. } => **password == *token,
+            Credential::Anonymous | Credential::Identity(_) => false,
+        };
+        self.config.entries.iter().any(is_token)
+    }
+}
+
 fn config(auth: BTreeMap<String, Auth>) -> Config {
     let mut config = Config::default();
     for (key, Auth { username, password }) in auth {

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{ProviderFault, config::Plugin, response::Response};
+use super::{ProviderFault, account::Introduction, config::Plugin, response::Response};
 
 /// Answers hold a handful of tokens of a few KiB each.
 const MAX_ANSWER: usize = 1 << 20;
@@ -26,17 +26,25 @@ pub(super) struct Failure {
     pub(super) complaint: String,
 }
 
-/// Asks `plugin` about `image` (`registry/repository`); ends it when it takes longer than `limit`.
+/// Asks `plugin` about `image` (`registry/repository`), for an account if one is introduced; ends it when it takes
+/// longer than `limit`.
 pub(super) async fn run(
     plugin: &Plugin,
     image: &str,
+    account: Option<&Introduction>,
     limit: Duration,
 ) -> Result<Response, Failure> {
-    let request = json!({
+    let mut request = json!({
         "apiVersion": plugin.protocol,
         "kind": "CredentialProviderRequest",
         "image": image,
     });
+    if let Some(Introduction { token, annotations }) = account {
+        request["serviceAccountToken"] = json!(token);
+        if !annotations.is_empty() {
+            request["serviceAccountAnnotations"] = json!(annotations);
+        }
+    }
     let talk = timeout(limit, talk(plugin, request.to_string()));
     let answer = talk
         .await

@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf};
 use futures::future::join_all;
 use serde_json::json;
 
-use super::*;
+use tokio::time::Instant;
+
+use super::{turns::AT_ONCE, *};
+use crate::{error::Chain, observe::metrics::Reason};
 
 const PATIENCE: Patience = Patience {
     run: Duration::from_secs(20),
@@ -63,6 +66,24 @@ impl Drop for Fake {
     }
 }
 
+impl Providers {
+    async fn ask_for_nobody(&self, image: &ImageRef) -> Vec<Arc<Said>> {
+        self.ask(image, &nobody(), Duration::ZERO).await
+    }
+
+    async fn renew_for_nobody(&self, image: &ImageRef, since: Duration) -> Vec<Arc<Said>> {
+        self.renew(image, &nobody(), since).await
+    }
+}
+
+fn nobody() -> PullIdentity {
+    PullIdentity {
+        namespace: "".into(),
+        secrets: Box::default(),
+        service_account: "".into(),
+    }
+}
+
 fn image(text: &str) -> ImageRef {
     text.parse().unwrap()
 }
@@ -92,12 +113,12 @@ async fn check_runs(reach: &str, duration: &str, images: &[&str], together: usiz
     let providers = fake.providers(&answer(reach, duration), PATIENCE);
     let images: Vec<ImageRef> = images.iter().map(|text| image(text)).collect();
     let crowd = images.iter().cycle().take(images.len() * 20);
-    for said in join_all(crowd.map(|image| providers.ask(image))).await {
+    for said in join_all(crowd.map(|image| providers.ask_for_nobody(image))).await {
         assert_eq!(outline(&said), [(1, vec![])]);
     }
     assert_eq!(fake.count("run"), together, "{reach} {duration} together");
     for image in &images {
-        providers.ask(image).await;
+        providers.ask_for_nobody(image).await;
     }
     assert_eq!(
         fake.count("run"),
@@ -111,7 +132,7 @@ async fn the_request_is_the_kubelets() {
     let fake = Fake::new();
     let script = format!("echo $EXTRA $HOME > $DIR/env; {}", answer("Image", "1h"));
     let providers = fake.providers(&script, PATIENCE);
-    providers.ask(&image("a.test/org/app:1")).await;
+    providers.ask_for_nobody(&image("a.test/org/app:1")).await;
     let request = fs::read(fake.folder.join("request")).unwrap();
     let request: serde_json::Value = serde_json::from_slice(&request).unwrap();
     assert_eq!(
@@ -132,7 +153,10 @@ async fn only_images_that_match_are_asked_about() {
     let providers = fake.providers(&answer("Global", "1h"), PATIENCE);
     for text in ["a.b.test/app", "nginx", "a.test:5000/app"] {
         assert!(!providers.cover(&image(text)), "{text}");
-        assert!(providers.ask(&image(text)).await.is_empty(), "{text}");
+        assert!(
+            providers.ask_for_nobody(&image(text)).await.is_empty(),
+            "{text}"
+        );
     }
     assert!(providers.cover(&image("a.test/app")));
     assert_eq!(fake.count("run"), 0);
@@ -159,7 +183,7 @@ async fn a_global_answer_serves_every_registry_from_then_on() {
     let fake = Fake::new();
     let providers = fake.providers(&answer("Global", "1h"), PATIENCE);
     for text in ["a.test/x", "a.test/x", "b.test/y", "other.io/z", "a.test/x"] {
-        providers.ask(&image(text)).await;
+        providers.ask_for_nobody(&image(text)).await;
     }
     assert_eq!(fake.count("run"), 2);
 }
@@ -178,7 +202,7 @@ async fn a_crowd_of_images_never_runs_more_than_a_few_at_once() {
     );
     let providers = fake.providers(&script, PATIENCE);
     let images: Vec<ImageRef> = (0..24).map(|n| image(&format!("a.test/x{n}"))).collect();
-    for said in join_all(images.iter().map(|image| providers.ask(image))).await {
+    for said in join_all(images.iter().map(|image| providers.ask_for_nobody(image))).await {
         assert_eq!(outline(&said), [(1, vec![])]);
     }
     assert_eq!(fake.count("in"), 24);
@@ -198,7 +222,7 @@ async fn check_fault(script: &str, expected: &'static str, words: &str) {
     let providers = fake.providers(&script, patience);
     let image = image("a.test/x");
     for _ in 0..2 {
-        let said = providers.ask(&image).await;
+        let said = providers.ask_for_nobody(&image).await;
         assert_eq!(outline(&said), [(0, vec![expected])], "{script}");
         let problem = said[0].problems().next().unwrap();
         let text = Chain(&problem).to_string();
@@ -238,7 +262,7 @@ async fn a_program_that_is_gone_is_a_fault() {
     let fake = Fake::new();
     let providers = fake.providers("", PATIENCE);
     fs::remove_file(fake.folder.join("fake")).unwrap();
-    let said = providers.ask(&image("a.test/x")).await;
+    let said = providers.ask_for_nobody(&image("a.test/x")).await;
     assert_eq!(outline(&said), [(0, vec!["provider_failed"])]);
 }
 
@@ -252,7 +276,7 @@ async fn what_a_hung_program_started_is_ended_with_it() {
     };
     let said = fake
         .providers(script, patience)
-        .ask(&image("a.test/x"))
+        .ask_for_nobody(&image("a.test/x"))
         .await;
     assert_eq!(outline(&said), [(0, vec!["provider_timeout"])]);
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -286,11 +310,11 @@ async fn a_lookup_does_not_wait_for_a_slow_plugin_whose_answer_still_counts() {
     };
     let providers = fake.providers(&script, patience);
     let image = image("a.test/x");
-    let said = providers.ask(&image).await;
+    let said = providers.ask_for_nobody(&image).await;
     assert_eq!(outline(&said), [(0, vec!["provider_timeout"])]);
     fs::write(fake.folder.join("go"), "").unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while outline(&providers.ask(&image).await) != [(1, vec![])] {
+    while outline(&providers.ask_for_nobody(&image).await) != [(1, vec![])] {
         assert!(Instant::now() < deadline, "the answer must come");
     }
     // The lookup that gave up was no fault of the plugin.
@@ -310,7 +334,7 @@ async fn those_in_the_queue_of_a_hung_plugin_do_not_hang_too() {
     };
     let providers = fake.providers(script, patience);
     let images: Vec<ImageRef> = (0..40).map(|n| image(&format!("a{n}.test/x"))).collect();
-    for said in join_all(images.iter().map(|image| providers.ask(image))).await {
+    for said in join_all(images.iter().map(|image| providers.ask_for_nobody(image))).await {
         assert_eq!(outline(&said), [(0, vec!["provider_timeout"])]);
     }
     assert_eq!(fake.count("run"), AT_ONCE);
@@ -329,7 +353,7 @@ async fn one_images_fault_is_not_anothers() {
         ("a.test/good", (1, vec![])),
     ] {
         assert_eq!(
-            outline(&providers.ask(&image(text)).await),
+            outline(&providers.ask_for_nobody(&image(text)).await),
             [expected],
             "{text}"
         );
@@ -348,16 +372,18 @@ async fn refused_credentials_are_renewed_but_not_all_the_time() {
     let fake = Fake::new();
     let providers = fake.providers(&answer("Registry", "1h"), PATIENCE);
     let image = image("a.test/x");
-    providers.ask(&image).await;
+    providers.ask_for_nobody(&image).await;
     pass(RENEW_AFTER.as_secs() - 20).await;
-    providers.renew(&image, Duration::ZERO).await;
+    providers.renew_for_nobody(&image, Duration::ZERO).await;
     assert_eq!(fake.count("run"), 1);
     pass(20).await;
-    providers.renew(&image, Duration::ZERO).await;
+    providers.renew_for_nobody(&image, Duration::ZERO).await;
     assert_eq!(fake.count("run"), 2);
     // Nor is what was asked for behind the refusal asked for once more.
     pass(600).await;
-    providers.renew(&image, Duration::from_secs(700)).await;
+    providers
+        .renew_for_nobody(&image, Duration::from_secs(700))
+        .await;
     assert_eq!(fake.count("run"), 2);
 }
 
@@ -368,7 +394,7 @@ async fn an_answer_ends_with_its_time() {
     let image = image("a.test/x");
     for (seconds, runs) in [(0, 1), (580, 1), (20, 2)] {
         pass(seconds).await;
-        providers.ask(&image).await;
+        providers.ask_for_nobody(&image).await;
         assert_eq!(fake.count("run"), runs);
     }
 }

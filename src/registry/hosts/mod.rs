@@ -3,6 +3,7 @@
 mod fields;
 mod file;
 mod load;
+mod single;
 
 use std::{
     collections::HashMap,
@@ -24,6 +25,7 @@ use crate::{
 pub use file::NotHosts;
 pub(super) use load::Address;
 pub use load::HostsFault;
+pub use single::{BadEndpoint, RegistryUrl};
 
 /// How old a reading may be. A few small files are read again so often per registry that is asked.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(5);
@@ -66,6 +68,11 @@ pub(super) struct Reading {
     pub(super) addresses: Result<Option<Arc<[Address]>>, HostsFault>,
     /// What is wrong now; the addresses are then the last good ones.
     fault: Option<String>,
+}
+
+/// Checks that `text` is a `hosts.toml`.
+pub(super) fn check(text: &str) -> Result<(), NotHosts> {
+    file::parse(text).map(drop)
 }
 
 impl HostsDir {

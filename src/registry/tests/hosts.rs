@@ -111,7 +111,7 @@ async fn check_fallback(reply: Reply) {
     let mirror = Server::start(move |_| reply.clone()).await;
     let server = Server::start(manifest).await;
     let world = World::within(
-        Duration::from_secs(2),
+        Duration::from_secs(6),
         &[("hosts.toml", &behind(&mirror, &server))],
         &[],
     );

@@ -172,7 +172,8 @@ async fn a_revoked_token_is_renewed() {
 /// Checks the outcome where the token service answers by `reply`.
 async fn check_service(reply: Reply, expected: &str) {
     let (registry, service) = with_tokens(move |_| reply.clone()).await;
-    let error = ask(&resolver(None), &registry, "app:1").await.unwrap_err();
+    let resolver = resolver_for(expected);
+    let error = ask(&resolver, &registry, "app:1").await.unwrap_err();
     assert_eq!((error.label(), registry.count("HEAD ")), (expected, 0));
     let text = Chain(&error).to_string();
     assert!(

@@ -1,5 +1,6 @@
 //! The resolver over real sockets, against servers that answer by script.
 
+mod accounts;
 mod answers;
 mod faults;
 mod hosts;
@@ -24,8 +25,11 @@ use crate::{
     observe::metrics::Metrics,
 };
 
-/// Long enough to be never met by an answer, short enough to be waited for.
-const LOOKUP_TIMEOUT: Duration = Duration::from_millis(600);
+/// Never met by an answer, on however busy a machine.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Short enough to be waited for, where no answer comes; a request must have been sent by then.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const MANIFEST: &str =
     r#"{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json"}"#;
@@ -55,8 +59,27 @@ fn resolver_over(network: Network, api: Option<&Server>) -> Resolver {
 }
 
 fn resolver_with(metrics: Metrics, network: Network, api: Option<&Server>) -> Resolver {
+    resolver_within(LOOKUP_TIMEOUT, metrics, network, api)
+}
+
+/// Returns a resolver for lookups that come to this end: one that is over soon if they are to time out.
+fn resolver_for(expected: &str) -> Resolver {
+    let limit = if expected == "timeout" {
+        SHORT_TIMEOUT
+    } else {
+        LOOKUP_TIMEOUT
+    };
+    resolver_within(limit, Metrics::new(), Network::default(), None)
+}
+
+fn resolver_within(
+    lookup_timeout: Duration,
+    metrics: Metrics,
+    network: Network,
+    api: Option<&Server>,
+) -> Resolver {
     let settings = Settings {
-        lookup_timeout: LOOKUP_TIMEOUT,
+        lookup_timeout,
         network,
         ..Settings::default()
     };

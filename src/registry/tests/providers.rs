@@ -9,15 +9,28 @@ const PROTOCOL: &str = "credentialprovider.kubelet.k8s.io/v1";
 
 /// Returns a resolver with a plugin that runs `script` for images of `server`.
 fn with_plugin(script: &str, server: &Server, api: Option<&Server>) -> (Resolver, Folder) {
+    let (resolver, folder, _) = with_attributes(script, server, api, json!({}));
+    (resolver, folder)
+}
+
+/// Returns such a resolver and its metrics; `extra` goes into the plugin's configuration.
+pub(super) fn with_attributes(
+    script: &str,
+    server: &Server,
+    api: Option<&Server>,
+    extra: serde_json::Value,
+) -> (Resolver, Folder, Metrics) {
     let folder = Folder::new();
     symlink("/bin/sh", folder.0.join("plugin")).unwrap();
+    let mut provider = json!({
+        "name": "plugin", "matchImages": [server.host()], "defaultCacheDuration": "1h",
+        "apiVersion": PROTOCOL, "args": ["-c", script],
+        "env": [{"name": "DIR", "value": folder.0}],
+    });
+    json_patch::merge(&mut provider, &extra);
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig",
-        "providers": [{
-            "name": "plugin", "matchImages": [server.host()], "defaultCacheDuration": "1h",
-            "apiVersion": PROTOCOL, "args": ["-c", script],
-            "env": [{"name": "DIR", "value": folder.0}],
-        }],
+        "providers": [provider],
     });
     folder.write("config.json", config.to_string());
     let metrics = Metrics::new();
@@ -27,13 +40,14 @@ fn with_plugin(script: &str, server: &Server, api: Option<&Server>) -> (Resolver
     };
     let providers =
         Providers::open(&folder.0.join("config.json"), &folder.0, patience, &metrics).unwrap();
+    let providers = providers.with_accounts(api.map(|api| cluster::Server::plain(&api.root())));
     let keychain = keychain(&metrics, api).with_providers(Some(providers));
-    let resolver = Resolver::new(Settings::default(), keychain, metrics).unwrap();
-    (resolver, folder)
+    let resolver = Resolver::new(Settings::default(), keychain, metrics.clone()).unwrap();
+    (resolver, folder, metrics)
 }
 
 /// Returns a script that answers with the password that `$PASSWORD` holds.
-fn answer(server: &Server) -> String {
+pub(super) fn answer(server: &Server) -> String {
     let answer = json!({
         "apiVersion": PROTOCOL, "kind": "CredentialProviderResponse", "cacheKeyType": "Registry",
         "auth": {server.host(): {"username": "ann", "password": "$PASSWORD"}},
