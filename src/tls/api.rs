@@ -45,6 +45,16 @@ pub enum TlsError {
         /// Why.
         source: std::io::Error,
     },
+    /// Someone else keeps the caBundle, and would write theirs again.
+    #[error(
+        "the caBundle of webhook configuration {name} is kept by someone else, as its annotation {annotation} says: serve their certificate with --cert-dir, or take the annotation away"
+    )]
+    Foreign {
+        /// The webhook configuration.
+        name: String,
+        /// What says so.
+        annotation: String,
+    },
     /// There can be no such Service.
     #[error(transparent)]
     Names(#[from] InvalidNames),

@@ -36,10 +36,15 @@ pub struct Issued {
 impl Authority {
     /// Makes a new authority that is valid from `now` on; returns it with its certificate and key.
     pub fn generate(now: UnixTime) -> Result<(Self, Issued), rcgen::Error> {
+        Self::generate_for(now, AUTHORITY_VALIDITY)
+    }
+
+    /// Makes a new authority that is valid for a time of one's own choice.
+    pub fn generate_for(now: UnixTime, validity: Duration) -> Result<(Self, Issued), rcgen::Error> {
         let key = KeyPair::generate()?;
         let key_pem = key.serialize_pem();
         let mut params = params(&key);
-        set_validity(&mut params, now, AUTHORITY_VALIDITY);
+        set_validity(&mut params, now, validity);
         let issued = Issued {
             certificate: params.self_signed(&key)?.pem(),
             key: key_pem,
@@ -57,6 +62,16 @@ impl Authority {
 
     /// Issues a certificate for a server that goes by the DNS names `names`.
     pub fn issue(&self, names: &[String], now: UnixTime) -> Result<Issued, rcgen::Error> {
+        self.issue_for(names, now, LEAF_VALIDITY)
+    }
+
+    /// Issues a certificate that is valid for a time of one's own choice; names may be IP addresses, too.
+    pub fn issue_for(
+        &self,
+        names: &[String],
+        now: UnixTime,
+        validity: Duration,
+    ) -> Result<Issued, rcgen::Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = Default::default();
@@ -68,7 +83,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, now, LEAF_VALIDITY);
+        set_validity(&mut params, now, validity);
         Ok(Issued {
             certificate: params.signed_by(&key, &self.issuer)?.pem(),
             key: key.serialize_pem(),

@@ -99,7 +99,19 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
     }
 }
 
-fn in_date(certificate: &CertificateDer<'_>, at: UnixTime) -> bool {
+/// Returns when `certificate` begins, if it is one.
+pub fn not_before(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    let ever = std::time::Duration::ZERO;
+    match judged_alone(certificate, UnixTime::since_unix_epoch(ever)) {
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before, ..
+        })) => Some(not_before),
+        _ => None,
+    }
+}
+
+/// Returns whether `certificate` has begun and not ended at the time `at`.
+pub fn in_date(certificate: &CertificateDer<'_>, at: UnixTime) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     !matches!(
         judged_alone(certificate, at),
@@ -190,6 +202,10 @@ mod tests {
         let mut roots = vec![CertificateDer::from(vec![1, 2, 3])];
         roots.extend(certificates(ca.certificate.as_bytes()).unwrap());
         verify(&chain, &roots, &"a.b.svc".try_into().unwrap(), now).unwrap();
-        assert!(not_after(&roots[0]).is_none());
+        assert!(not_after(&roots[0]).is_none() && not_before(&roots[0]).is_none());
+        assert_eq!(
+            not_before(&chain[0]).unwrap().as_secs() + 3600,
+            now.as_secs()
+        );
     }
 }

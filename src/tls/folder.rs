@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use rustls::{pki_types::UnixTime, sign::CertifiedKey};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
@@ -33,7 +34,10 @@ pub(super) struct Folder {
     path: PathBuf,
     serving: Serving,
     configuration: Configuration,
+    /// What is served.
     files: Files,
+    /// What will be, once the caBundle is that of its authority.
+    held_back: Option<Files>,
 }
 
 impl Folder {
@@ -49,18 +53,18 @@ impl Folder {
             serving,
             configuration,
             files,
+            held_back: None,
         };
-        folder.serve()?;
+        folder.serving.serve(folder.usable(&folder.files)?);
         Ok(folder)
     }
 
-    fn serve(&self) -> Result<(), TlsError> {
-        let key = chain::certified_key(&self.files.chain, &self.files.key);
-        self.serving.serve(key.map_err(|source| TlsError::Unusable {
+    /// Returns what `files` are to rustls, if they belong together.
+    fn usable(&self, files: &Files) -> Result<CertifiedKey, TlsError> {
+        chain::certified_key(&files.chain, &files.key).map_err(|source| TlsError::Unusable {
             place: self.path.display().to_string(),
             source,
-        })?);
-        Ok(())
+        })
     }
 
     /// Follows the files, and the webhook configuration for readiness, until the process ends.
@@ -72,7 +76,11 @@ impl Folder {
             tokio::select! {
                 _ = ticks.tick() => self.reread().await,
                 seen = webhooks.next() => match seen {
-                    Some(Ok(webhooks)) => self.configuration.note(webhooks.as_ref()),
+                    Some(Ok(webhooks)) => {
+                        self.configuration.note(webhooks.as_ref());
+                        // A certificate may have waited for this caBundle.
+                        self.reread().await;
+                    }
                     // Whoever brings the certificate may keep the webhook configuration to themselves, too.
                     Some(Err(error)) if is_forbidden(&error) => self.serving.observe(Live::Hidden),
                     Some(Err(error)) => {
@@ -85,21 +93,45 @@ impl Folder {
     }
 
     /// Takes new files up. Files that do not belong together are half of a replacement: the next time they will.
+    ///
+    /// Whoever rotates the files writes the caBundle as well, sooner or later than the files reach us. While the API
+    /// server trusts what is served and not yet what is new, the new one waits.
     async fn reread(&mut self) {
-        let result = match read(&self.path).await {
-            Ok(files) if files == self.files => return,
-            Ok(files) => {
-                let old = std::mem::replace(&mut self.files, files);
-                self.serve().inspect_err(|_| self.files = old)
+        let new = match read(&self.path).await {
+            Ok(files) if files == self.files => {
+                self.held_back = None;
+                return;
             }
+            Ok(files) => self.usable(&files).map(|key| (files, key)),
             Err(error) => Err(error),
         };
-        match result {
-            Ok(()) => info!("Serving a new certificate from {}", self.path.display()),
-            Err(error) => warn!(
-                error = %Chain(&error),
-                "Kept the old serving certificate: {}", Chain(&error)
-            ),
+        let (files, key) = match new {
+            Ok(new) => new,
+            Err(error) => {
+                return warn!(
+                    error = %Chain(&error),
+                    "Kept the old serving certificate: {}", Chain(&error)
+                );
+            }
+        };
+        let (now, place) = (UnixTime::now(), self.path.display());
+        match self.serving.check_chain(&key.cert, now) {
+            Err(untrusted) if self.serving.check(now).is_ok() => {
+                if self.held_back.as_ref() != Some(&files) {
+                    warn!(
+                        error = %Chain(&untrusted),
+                        "Kept the old serving certificate until the API server trusts the new one in {place}: {}",
+                        Chain(&untrusted)
+                    );
+                    self.held_back = Some(files);
+                }
+            }
+            _ => {
+                self.serving.serve(key);
+                self.files = files;
+                self.held_back = None;
+                info!("Serving a new certificate from {place}");
+            }
         }
     }
 }
@@ -123,8 +155,6 @@ async fn read(folder: &Path) -> Result<Files, TlsError> {
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
-
-    use rustls::pki_types::UnixTime;
 
     use super::*;
     use crate::{
@@ -229,6 +259,31 @@ mod tests {
         volume.put("v5", &new.chain, &new.key);
         folder.reread().await;
         check_served(&folder, &new);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_waits_for_a_ca_bundle_that_comes_later() {
+        let volume = Volume::new("later");
+        let (old, new, other) = (material(), material(), material());
+        volume.put("v1", &old.chain, &old.key);
+        let mut folder = start(&volume).await.unwrap();
+        let trust = |folder: &Folder, trusted: &[&Material]| {
+            let roots = |m: &&Material| chain::certificates(m.authorities.as_bytes()).unwrap();
+            let roots = trusted.iter().flat_map(roots).collect();
+            folder.serving.observe(Live::Webhooks(vec![roots]));
+        };
+        trust(&folder, &[&old]);
+        volume.put("v2", &new.chain, &new.key);
+        folder.reread().await;
+        check_served(&folder, &old);
+        trust(&folder, &[&new, &old]);
+        folder.reread().await;
+        check_served(&folder, &new);
+        // One that is not trusted either is no worse than one that is not trusted.
+        trust(&folder, &[&old]);
+        volume.put("v3", &other.chain, &other.key);
+        folder.reread().await;
+        check_served(&folder, &other);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The caBundle in the webhook configuration: what the API server trusts us by.
+//! The caBundle in the webhook configurations: what the API server trusts us by.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use json_patch::{AddOperation, Patch, PatchOperation, TestOperation, jsonptr::PointerBuf};
@@ -59,6 +59,17 @@ pub fn trusted(
             chain::certificates(&pem).unwrap_or_default()
         })
         .collect()
+}
+
+/// Returns the annotation of `configuration` that hands its caBundle to cert-manager's injector, if there is one.
+///
+/// Two that write one field would undo each other's work for ever.
+pub fn keeper(configuration: &DynamicObject) -> Option<&str> {
+    let annotations = configuration.metadata.annotations.as_ref()?;
+    annotations
+        .keys()
+        .map(String::as_str)
+        .find(|key| key.starts_with("cert-manager.io/inject-"))
 }
 
 /// Returns the patch that makes `service`'s webhooks trust `bundle` (PEM); `None` where they do already.
@@ -179,6 +190,19 @@ mod tests {
             let mut stored = serde_json::to_value(configuration(now)).unwrap();
             json_patch::patch(&mut stored, &patch).expect_err("must not apply");
         }
+    }
+
+    #[test]
+    fn a_bundle_is_cert_managers_where_an_annotation_says_so() {
+        let mut read = configuration(json!([]));
+        assert_eq!(keeper(&read), None);
+        let annotations = read.metadata.annotations.get_or_insert_default();
+        annotations.insert("cert-manager.io/other".to_owned(), String::new());
+        assert_eq!(keeper(&read), None);
+        let annotations = read.metadata.annotations.get_or_insert_default();
+        let inject = "cert-manager.io/inject-ca-from";
+        annotations.insert(inject.to_owned(), "a/b".to_owned());
+        assert_eq!(keeper(&read), Some(inject));
     }
 
     #[test]

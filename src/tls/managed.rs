@@ -4,21 +4,21 @@ use std::{pin::pin, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    core::DynamicObject,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::runtime::{WatchStreamExt, watcher};
 use rustls::pki_types::UnixTime;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::{
-    api::TlsError, configuration::Configuration, material::Material, secret::Store,
+    api::TlsError,
+    configuration::{Configuration, Registered},
+    material::Material,
+    secret::Store,
     serving::Serving,
 };
 use crate::error::Chain;
 
-/// How often the certificate's age is looked at. That needs no call.
+/// How often the Secret is read again and the certificate's age looked at, whatever the watch says.
 const CHECK: Duration = Duration::from_secs(60 * 60);
 
 /// The longest wait between attempts to mend something.
@@ -33,7 +33,7 @@ pub(super) struct Managed {
     material: Material,
     /// The Secret as last seen by the watch; not seen yet is not the same as absent.
     secret: Option<Option<Secret>>,
-    webhooks: Option<DynamicObject>,
+    webhooks: Option<Registered>,
     failures: u32,
 }
 
@@ -108,9 +108,19 @@ impl Managed {
                     }
                     None => return,
                 },
-                () = sleep_until(due) => {}
+                () = sleep_until(due) => self.reread().await,
             }
             due = Instant::now() + self.step().await;
+        }
+    }
+
+    /// Reads the Secret once more: a watch that is silent may be deaf.
+    async fn reread(&mut self) {
+        match self.store.read().await {
+            Ok(secret) => self.secret = Some(secret),
+            Err(error) => {
+                warn!(error = %Chain(&error), "Could not read the Secret again: {}", Chain(&error));
+            }
         }
     }
 

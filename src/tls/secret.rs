@@ -5,13 +5,15 @@ use kube::{
     Api,
     api::{ObjectMeta, PostParams},
 };
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tracing::{info, warn};
 
 use super::{
     api::{TlsError, call},
     chain::Unusable,
-    material::{Material, Names, State},
+    material::{Material, NEXT_KEY, Names},
+    rotation::State,
+    serving::Serving,
 };
 use crate::error::Chain;
 
@@ -27,6 +29,8 @@ pub(super) struct Store {
     pub(super) api: Api<Secret>,
     /// Whom its certificate is made for.
     pub(super) names: Names,
+    /// Knows which authorities the API server trusts.
+    pub(super) serving: Serving,
 }
 
 /// Why a Secret is written.
@@ -37,6 +41,12 @@ enum Fault {
 }
 
 impl Store {
+    /// Reads the Secret, if there is one.
+    pub(super) async fn read(&self) -> Result<Option<Secret>, TlsError> {
+        let read = self.api.get_opt(&self.name);
+        call(&format!("read Secret {}", self.name), read).await
+    }
+
     /// Returns what the Secret holds, once that is good; makes, heals or renews it where needed.
     ///
     /// `old` is what was served before. Its authority signs a new certificate or stays trusted, even if someone has
@@ -48,20 +58,26 @@ impl Store {
     ) -> Result<Material, TlsError> {
         let mut attempt = 0;
         loop {
-            let found = call(
-                &format!("read Secret {}", self.name),
-                self.api.get_opt(&self.name),
-            )
-            .await?;
+            let found = self.read().await?;
             let (held, fault) = match self.judge(found.as_ref(), now) {
                 (Some(material), None) => return Ok(material),
                 (held, fault) => (held, fault.unwrap_or(Fault::Absent)),
             };
-            let material = Material::renewed(held.as_ref().or(old), &self.names, now)?;
+            let material = match (&fault, &held) {
+                (Fault::Ageing, Some(held)) => {
+                    let published =
+                        |authority: &CertificateDer<'_>| self.serving.is_published(authority);
+                    match held.advanced(&self.names, now, published)? {
+                        Some(material) => material,
+                        None => return Ok(held.clone()),
+                    }
+                }
+                _ => Material::renewed(held.as_ref().or(old), &self.names, now)?,
+            };
             attempt += 1;
             match (self.write(found, &material).await, &fault, held) {
                 (Ok(()), _, _) => {
-                    self.log(&fault);
+                    self.log(&fault, &material);
                     return Ok(material);
                 }
                 // 409: another replica wrote at the same time; 404: someone has deleted it meanwhile.
@@ -112,7 +128,9 @@ impl Store {
             Some(mut secret) => {
                 // The rest of it (labels, other keys, its type, which cannot change) stays, and so does its
                 // resourceVersion, which makes this a compare-and-swap.
-                secret.data.get_or_insert_default().extend(material.write());
+                let data = secret.data.get_or_insert_default();
+                data.remove(NEXT_KEY);
+                data.extend(material.write());
                 let replace = self.api.replace(name, &params, &secret);
                 call(&format!("replace Secret {name}"), replace).await
             }
@@ -136,10 +154,13 @@ impl Store {
         written.map(drop)
     }
 
-    fn log(&self, fault: &Fault) {
+    fn log(&self, fault: &Fault, written: &Material) {
         let name = &self.name;
         match fault {
             Fault::Absent => info!("Made Secret {name} with a new serving certificate"),
+            Fault::Ageing if written.next_key.is_some() => {
+                info!("Announced a new authority in Secret {name}, it will sign from tomorrow on");
+            }
             Fault::Ageing => info!("Renewed the serving certificate in Secret {name}"),
             Fault::Bad(reason) => warn!(
                 error = %Chain(reason),

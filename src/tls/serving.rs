@@ -115,6 +115,17 @@ impl Serving {
         self.0.live.store(Arc::new(live));
     }
 
+    /// Returns whether every webhook that leads to us trusts `authority` already, as far as we know.
+    ///
+    /// Where there is none, nobody has to.
+    pub(super) fn is_published(&self, authority: &CertificateDer<'_>) -> bool {
+        match &**self.0.live.load() {
+            Live::Unknown => false,
+            Live::Hidden | Live::Absent => true,
+            Live::Webhooks(webhooks) => webhooks.iter().all(|roots| roots.contains(authority)),
+        }
+    }
+
     /// Returns a configuration for servers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, always the newest certificate.
     pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -130,8 +141,17 @@ impl Serving {
     pub fn check(&self, now: UnixTime) -> Result<(), Untrusted> {
         let served = self.0.certificate.load();
         let served = served.as_ref().ok_or(Untrusted::NoCertificate)?;
+        self.check_chain(&served.cert, now)
+    }
+
+    /// Checks the same of `chain`, if it were served.
+    pub(super) fn check_chain(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Untrusted> {
         let verify = |roots: &[CertificateDer<'_>]| {
-            chain::verify(&served.cert, roots, &self.0.name, now).map_err(Untrusted::Mismatch)
+            chain::verify(chain, roots, &self.0.name, now).map_err(Untrusted::Mismatch)
         };
         match &**self.0.live.load() {
             Live::Unknown => Err(Untrusted::Unknown),
@@ -139,7 +159,7 @@ impl Serving {
             Live::Webhooks(webhooks) if webhooks.is_empty() => Err(Untrusted::Absent),
             Live::Webhooks(webhooks) => webhooks.iter().try_for_each(|roots| verify(roots)),
             Live::Hidden => {
-                let end = served.cert.first().and_then(chain::not_after);
+                let end = chain.first().and_then(chain::not_after);
                 end.filter(|end| now <= *end)
                     .map(drop)
                     .ok_or(Untrusted::OutOfDate)
@@ -212,6 +232,23 @@ mod tests {
         );
         check(&serving, Live::Hidden, days(365), "trusted");
         check(&serving, Live::Hidden, days(366), "certificate_out_of_date");
+    }
+
+    #[test]
+    fn an_authority_is_published_once_every_webhook_trusts_it() {
+        let serving = Serving::new(names().verified, Metrics::new());
+        let (old, new) = (material(now()), material(now()));
+        let both = || [roots(&old), roots(&new)].concat();
+        for (live, expected) in [
+            (Live::Unknown, false),
+            (Live::Absent, true),
+            (Live::Hidden, true),
+            (Live::Webhooks(vec![both(), roots(&old)]), false),
+            (Live::Webhooks(vec![both(), both()]), true),
+        ] {
+            serving.observe(live.clone());
+            assert_eq!(serving.is_published(&roots(&new)[0]), expected, "{live:?}");
+        }
     }
 
     #[test]

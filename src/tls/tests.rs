@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::{material::Material, *};
 
+mod rotation;
+
 const NAME: &str = "podrefresh";
 
 /// How long a test waits for what must happen.
@@ -139,6 +141,15 @@ async fn set_secret(cluster: &Cluster, key: &str, value: &str) {
         .unwrap();
 }
 
+async fn store(cluster: &Cluster, material: &Material) {
+    let write = |object: &mut Value| {
+        object["data"] = serde_json::to_value(material.write()).unwrap();
+    };
+    let api = cluster.api();
+    let written = api.update(&resource::SECRETS, NAME, "podrefresh-tls", write);
+    written.await.unwrap();
+}
+
 #[tokio::test]
 async fn replicas_that_start_together_share_one_certificate() {
     let cluster = cluster().await;
@@ -233,42 +244,33 @@ fn serves(replica: &Replica, material: &Material) -> bool {
 }
 
 #[tokio::test]
-async fn a_new_authority_is_trusted_before_it_is_served() {
+async fn a_bundle_that_is_cert_managers_is_not_touched() {
     let cluster = cluster().await;
-    let kubeconfig = cluster.kubeconfig();
-    let first = Replica::start(&kubeconfig).await.unwrap();
-    let second = Replica::start(&kubeconfig).await.unwrap();
-    first.trusted().await;
-    second.trusted().await;
-    let old = stored(&cluster).unwrap();
-    let no_patch = cluster
-        .faults()
-        .inject(Effect::InternalError, |seen| seen.verb == "patch");
-    // Five years on, another replica has rotated the authority.
-    let names = material::Names::of(NAME, NAME).unwrap();
-    let lost_key = Material {
-        authority_key: None,
-        ..old.clone()
-    };
-    let new = Material::renewed(Some(&lost_key), &names, UnixTime::now()).unwrap();
-    let write = |object: &mut Value| {
-        object["data"] = serde_json::to_value(new.write()).unwrap();
+    let theirs = json!(BASE64_STANDARD.encode("theirs"));
+    let annotate = |object: &mut Value| {
+        object["metadata"]["annotations"] = json!({"cert-manager.io/inject-ca-from": "a/b"});
+        object["webhooks"][0]["clientConfig"]["caBundle"] = theirs.clone();
     };
     let api = cluster.api();
-    let written = api.update(&resource::SECRETS, NAME, "podrefresh-tls", write);
-    written.await.unwrap();
-    let refused = |e: &testbed::journal::Entry| e.verb == "patch" && e.status == 500;
-    assert!(cluster.journal().wait_for(2, SOON, refused).await);
-    for replica in [&first, &second] {
-        assert!(serves(replica, &old));
-        replica.serving.check(UnixTime::now()).unwrap();
-    }
-    drop(no_patch);
-    for replica in [&first, &second] {
-        until("rotated", || serves(replica, &new)).await;
-        replica.serving.check(UnixTime::now()).unwrap();
-    }
-    assert_eq!(bundles(&cluster)[0].as_ref(), Some(&new.authorities));
+    let annotated = api.update(&resource::MUTATING_WEBHOOKS, "", NAME, annotate);
+    annotated.await.unwrap();
+    let replica = Replica::start(&cluster.kubeconfig()).await.unwrap();
+    let check = || replica.serving.check(UnixTime::now());
+    until("mismatch", || {
+        matches!(check(), Err(Untrusted::Mismatch(_)))
+    })
+    .await;
+    // Whatever happens next; then the annotation goes, and the bundle is ours to keep.
+    store(&cluster, &rotation::late()).await;
+    until("followed", || {
+        stored(&cluster).is_some_and(|m| m.next_key.is_some())
+    })
+    .await;
+    assert_eq!(bundles(&cluster)[0].as_deref(), Some("theirs"));
+    let clear = |object: &mut Value| object["metadata"]["annotations"] = json!({});
+    let cleared = api.update(&resource::MUTATING_WEBHOOKS, "", NAME, clear);
+    cleared.await.unwrap();
+    replica.trusted().await;
 }
 
 #[tokio::test]
