@@ -2,6 +2,8 @@
 //!
 //! Small structs of our own: the ones at hand write the patch as a list of numbers, four times the work.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::review::{API_VERSION, KIND};
@@ -9,10 +11,40 @@ use super::review::{API_VERSION, KIND};
 /// The longest warning, in bytes.
 ///
 /// The API server cuts warnings of more than 256 characters once all together exceed 4096.
-const WARNING_BYTES: usize = 256;
+pub(super) const WARNING_BYTES: usize = 256;
 
 /// How many warnings an answer carries; 15 of the longest stay below the API server's 4096 characters.
 const WARNINGS: usize = 15;
+
+/// The longest refusal, in bytes: room for every wish of an object, each with a value of 256 characters.
+///
+/// The API server has passed 5000 characters on as they were.
+const MESSAGE_BYTES: usize = 4096;
+
+/// The longest value of an audit annotation, in bytes: some are in every line of the audit log.
+const AUDIT_BYTES: usize = 1024;
+
+/// What the audit log is told; the API server puts the webhook's name in front, `mutate.podrefresh.io/resolved`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audit {
+    /// What images mean.
+    Resolved,
+    /// Which images have no digest, and why.
+    Unresolved,
+    /// What was refused, or would have been if anybody had been there to read it.
+    Faults,
+}
+
+impl Audit {
+    /// Returns the documented name of the annotation.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::Unresolved => "unresolved",
+            Self::Faults => "faults",
+        }
+    }
+}
 
 /// What the API server is told.
 #[derive(Debug, Serialize)]
@@ -28,6 +60,8 @@ pub struct Answer<'a> {
     patch: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,21 +89,31 @@ impl<'a> Answer<'a> {
             patch_type: None,
             patch: None,
             warnings: Vec::new(),
+            audit_annotations: BTreeMap::new(),
         }
     }
 
-    /// Refuses the object of request `uid` with 403; the client reads `message`.
-    pub fn deny(uid: &'a str, message: &str) -> Self {
+    /// Refuses the object with 403; the client reads `message`.
+    pub fn denied(self, message: &str) -> Self {
         Self {
             allowed: false,
-            // Without a code the client would get a 400.
+            // Without a code the client would get a 400. With the reason Invalid kubectl may drop the message.
             status: Some(Status {
                 code: 403,
                 reason: "Forbidden",
-                message: one_line(message, WARNING_BYTES * 4),
+                message: one_line(message, MESSAGE_BYTES),
             }),
-            ..Self::allow(uid)
+            ..self
         }
+    }
+
+    /// Adds a line to the audit log's entry for the request, unless there is nothing to say.
+    pub fn audited(mut self, audit: Audit, said: &[String]) -> Self {
+        if !said.is_empty() {
+            let said = one_line(&said.join("; "), AUDIT_BYTES);
+            self.audit_annotations.insert(audit.label(), said);
+        }
+        self
     }
 
     /// Adds a JSON patch, base64-encoded already.
@@ -164,10 +208,38 @@ mod tests {
     #[test]
     fn a_refusal_says_403_and_why() {
         check(
-            &Answer::deny("u", "no\ndigest"),
+            &Answer::allow("u").denied("no\ndigest"),
             json!({"uid": "u", "allowed": false,
                 "status": {"code": 403, "reason": "Forbidden", "message": "no digest"}}),
         );
+    }
+
+    #[test]
+    fn the_audit_log_is_told_in_bounds_under_names_that_it_takes() {
+        let said = ["a=x".to_owned(), "b=y".to_owned()];
+        check(
+            &Answer::allow("u")
+                .audited(Audit::Resolved, &said)
+                .audited(Audit::Faults, &[]),
+            json!({"uid": "u", "allowed": true, "auditAnnotations": {"resolved": "a=x; b=y"}}),
+        );
+        let long = Answer::allow("u").audited(Audit::Unresolved, &["x".repeat(2000)]);
+        assert_eq!(long.audit_annotations["unresolved"].len(), AUDIT_BYTES);
+        for audit in [Audit::Resolved, Audit::Unresolved, Audit::Faults] {
+            // A qualified name without a prefix, which is the webhook's name.
+            let label = audit.label();
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase()), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_room_for_every_wish() {
+        let message = |length| {
+            let answer = Answer::allow("u").denied(&"x".repeat(length));
+            answer.status.unwrap().message.len()
+        };
+        assert_eq!(message(MESSAGE_BYTES), MESSAGE_BYTES);
+        assert_eq!(message(MESSAGE_BYTES + 1), MESSAGE_BYTES);
     }
 
     #[track_caller]

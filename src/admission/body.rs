@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::mutate::Outcome;
+use super::outcome::Outcome;
 use crate::error::Chain;
 
 /// What bodies may hold of the memory.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::review::{Place, Strings};
-use crate::policy::names::is_stamp;
+use super::{pod::Place, review::Strings};
+use crate::policy::names::{is_stamp, stamped_part};
 
 /// What Kubernetes lets all annotations of one object add up to.
 ///
@@ -26,9 +26,9 @@ pub enum Edit {
         /// The annotation.
         key: String,
     },
-    /// Write another image into a container that has one.
+    /// Write another image into a container or volume that has one.
     SetImage {
-        /// The container.
+        /// The container or volume.
         place: Place,
         /// Its new image.
         image: String,
@@ -45,14 +45,19 @@ pub fn fit(present: &Strings<'_>, stamps: &BTreeMap<String, String>) -> bool {
     kept.chain(added).sum::<usize>() <= ANNOTATIONS_BYTES
 }
 
-/// Returns what makes the stamps among the annotations `present` equal to `stamps`.
+/// Returns what makes the stamps among the annotations `present` equal to `stamps`, as far as `is_about` wants the
+/// part of the pod that they are for looked at.
 ///
 /// Whatever else looks like a stamp is none of ours: a template or a user forged it, or it names a container that
 /// has no answer now.
-pub fn of(present: &Strings<'_>, stamps: BTreeMap<String, String>) -> Vec<Edit> {
+pub fn of(
+    present: &Strings<'_>,
+    stamps: BTreeMap<String, String>,
+    is_about: impl Fn(&str) -> bool,
+) -> Vec<Edit> {
     let strip = present
         .keys()
-        .filter(|key| is_stamp(key) && !stamps.contains_key(&***key))
+        .filter(|key| stamped_part(key).is_some_and(&is_about) && !stamps.contains_key(&***key))
         .map(|key| Edit::Strip {
             key: key.to_string(),
         })

@@ -1,15 +1,19 @@
-//! The webhook: a review in, stamps for its pod out.
+//! The webhooks: a review in; stamps for its pod, or a refusal in words, out.
 
 pub mod answer;
 pub mod body;
 pub mod deadline;
 pub mod edits;
 pub mod mutate;
+pub mod outcome;
 pub mod patch;
+pub mod pod;
 pub mod review;
 pub mod router;
 pub mod server;
 pub mod stamps;
+pub mod templates;
+pub mod validate;
 pub mod wants;
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! One review from its bytes to its answer: the lookups, the plan and what is told of it.
 
-use std::{collections::BTreeSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::join_all};
+use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::{
-    answer::Answer,
+    answer::{Answer, Audit},
+    outcome::{Outcome, Reply, or_allow},
     patch::{self, PatchFault},
-    review::{InvalidReview, Pod, Request},
+    pod::Pod,
+    review::{InvalidReview, PodChange, Request},
     stamps::{self, Answers, Plan},
     wants::{self, Want, Wanted},
 };
@@ -31,49 +33,6 @@ pub struct Mutator {
     pub digest_ttl: Duration,
 }
 
-/// How a review ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Something was changed, and nothing is missing.
-    Stamped,
-    /// All was as it should be.
-    Unchanged,
-    /// The pod was let in, though an image has no digest.
-    Unresolved,
-    /// The pod was refused, as it wished, because an image has no digest.
-    Denied,
-    /// Not a new pod, or one that is left alone.
-    Ignored,
-    /// Not a review that can be answered.
-    Invalid,
-    /// More bytes than a review may have.
-    TooLarge,
-    /// The request's body did not arrive in time.
-    TooSlow,
-    /// There was no room for the request's body in time.
-    Busy,
-    /// A fault of ours; the pod was let in as it is.
-    Fault,
-}
-
-impl Outcome {
-    /// Returns the stable, documented name of the outcome.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Stamped => "stamped",
-            Self::Unchanged => "unchanged",
-            Self::Unresolved => "unresolved",
-            Self::Denied => "denied",
-            Self::Ignored => "ignored",
-            Self::Invalid => "invalid",
-            Self::TooLarge => "too_large",
-            Self::TooSlow => "too_slow",
-            Self::Busy => "busy",
-            Self::Fault => "fault",
-        }
-    }
-}
-
 /// How old an answer may be to be pinned. An older one of another replica would pin what the tag meant
 /// before it moved, and cost the pod a second eviction.
 const PIN_AGE: Duration = Duration::from_secs(1);
@@ -86,9 +45,6 @@ struct Lookups<'a> {
     deadline: Instant,
 }
 
-/// An answer as JSON, and how the review ended.
-pub type Reply = (Outcome, Vec<u8>);
-
 impl Mutator {
     /// Answers the review in `body`; images without a digest at `deadline` stay without one.
     ///
@@ -100,25 +56,31 @@ impl Mutator {
 
     async fn answer(&self, request: &Request<'_>, deadline: Instant) -> Reply {
         let allow = Answer::allow(&request.uid);
-        if !request.creates_pod() {
-            return (Outcome::Ignored, allow.to_json());
-        }
-        let pod = match request.pod() {
-            Ok(pod) => pod,
-            Err(error) => {
+        let Some(change) = request.pod_change() else {
+            return Reply::new(Outcome::Ignored, &allow);
+        };
+        let (pod, old) = match (request.pod(), request.old_pod()) {
+            (Ok(pod), Ok(old)) => (pod, old),
+            (Err(error), _) | (_, Err(error)) => {
                 warn!(review.uid = &*request.uid, error = %error, "Let a pod in as it is, it could not be read: {error}");
                 let warning = format!("podrefresh: the pod could not be read: {error}");
-                return (Outcome::Invalid, allow.warned(&[warning]).to_json());
+                return Reply::new(Outcome::Invalid, &allow.warned(&[warning]));
             }
         };
-        if wants::is_left_alone(&pod) {
-            return (Outcome::Ignored, allow.to_json());
+        let parts = match change {
+            PodChange::Created => pod.parts().collect(),
+            PodChange::Updated => wants::changed(&pod, &old),
+            PodChange::Debugged => wants::added(&pod, &old),
+        };
+        let is_idle = change != PodChange::Created && (parts.is_empty() || pod.is_terminating());
+        if is_idle || wants::is_left_alone(&pod) {
+            return Reply::new(Outcome::Ignored, &allow);
         }
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let defaults = self.namespaces.get(namespace);
         let defaults = defaults.as_ref().map_or(&[][..], |ns| &ns.annotations);
         let mode = wants::mode(&pod, defaults);
-        let wanted = wants::of(&pod, mode);
+        let wanted = wants::of(&pod, parts.into_iter(), mode);
         let max_age = match mode {
             Mode::Stamp => self.digest_ttl,
             Mode::Pin => self.digest_ttl.min(PIN_AGE),
@@ -128,46 +90,31 @@ impl Mutator {
             max_age,
             deadline,
         };
-        let answers = self.resolve(&pod, &wanted, lookups).await;
+        let begun = Instant::now();
+        let (answers, late) = self.resolve(&pod, &wanted, lookups).await;
+        let resolving = (!answers.is_empty()).then(|| begun.elapsed());
         let on_unresolved = wants::on_unresolved(&pod, defaults);
         let about = About {
             uid: &request.uid,
             namespace,
             name: pod_name(&pod),
         };
-        match stamps::plan(&pod, &wanted, &answers, on_unresolved) {
-            Plan::Deny { message } => {
-                debug!(review.uid = about.uid, "Refused {about}: {message}");
-                let answer = Answer::deny(&request.uid, &message);
-                (Outcome::Denied, answer.to_json())
-            }
-            Plan::Admit {
-                edits,
-                warnings,
-                unresolved,
-            } => {
-                about.log_unresolved(&unresolved);
-                let answer = allow.warned(&warnings);
-                match patch::encode(&pod, &edits) {
-                    Ok(patch) => {
-                        let outcome = match (&patch, unresolved.is_empty()) {
-                            (_, false) => Outcome::Unresolved,
-                            (Some(_), true) => Outcome::Stamped,
-                            (None, true) => Outcome::Unchanged,
-                        };
-                        (outcome, answer.patched(patch).to_json())
-                    }
-                    Err(fault) => {
-                        about.log_fault(&fault);
-                        (Outcome::Fault, answer.to_json())
-                    }
-                }
-            }
+        let plan = stamps::plan(&pod, &wanted, &answers, on_unresolved, change);
+        let (outcome, answer) = about.answer(allow, &pod, plan);
+        Reply {
+            resolving,
+            late,
+            ..Reply::new(outcome, &answer)
         }
     }
 
-    /// Asks for all images of a pod at once, each one once.
-    async fn resolve(&self, pod: &Pod<'_>, wants: &[Wanted<'_>], lookups: Lookups<'_>) -> Answers {
+    /// Asks for all images of a pod at once, each one once; returns how many the deadline cut off, too.
+    async fn resolve(
+        &self,
+        pod: &Pod<'_>,
+        wants: &[Wanted<'_>],
+        lookups: Lookups<'_>,
+    ) -> (Answers, u64) {
         let images: BTreeSet<&Arc<ImageRef>> = wants
             .iter()
             .filter_map(|wanted| match &wanted.want {
@@ -179,9 +126,17 @@ impl Mutator {
         let asked = images
             .into_iter()
             .map(|image| self.lookup(image, &identity, lookups));
-        join_all(asked).await.into_iter().collect()
+        let mut late = 0;
+        let answers = join_all(asked).await.into_iter().map(|(image, found)| {
+            late += u64::from(found.is_none());
+            let found = found
+                .unwrap_or_else(|| Err(format!("{} did not answer in time", image.registry())));
+            (image, found)
+        });
+        (answers.collect(), late)
     }
 
+    /// Asks for one image; returns no answer where the deadline came first.
     async fn lookup(
         &self,
         image: &Arc<ImageRef>,
@@ -189,33 +144,18 @@ impl Mutator {
         Lookups {
             max_age, deadline, ..
         }: Lookups<'_>,
-    ) -> (Arc<ImageRef>, Result<Digest, String>) {
+    ) -> (Arc<ImageRef>, Option<Result<Digest, String>>) {
         let lookup = Lookup {
             image: image.clone(),
             identity: identity.clone(),
         };
-        let found = match timeout_at(deadline, self.resolver.digest(&lookup, max_age)).await {
-            Ok(Ok(answer)) => Ok(answer.digest),
-            // Whoever reads it is told the image, and a warning has little room.
-            Ok(Err(error)) => Err(error.brief()),
-            Err(_) => Err(format!("{} did not answer in time", image.registry())),
-        };
+        let found = timeout_at(deadline, self.resolver.digest(&lookup, max_age)).await;
+        // Whoever reads the error is told the image, and a warning has little room.
+        let found = found.ok().map(|found| match found {
+            Ok(answer) => Ok(answer.digest),
+            Err(error) => Err(error.brief()),
+        });
         (lookup.image, found)
-    }
-}
-
-/// Returns what `answering` returns; if it panics, the object of request `uid` is let in as it is.
-async fn or_allow(uid: &str, answering: impl Future<Output = Reply>) -> Reply {
-    // Nothing of ours outlives the panic but the resolver, whose state is behind its own locks.
-    match AssertUnwindSafe(answering).catch_unwind().await {
-        Ok(reply) => reply,
-        Err(_) => {
-            error!(
-                review.uid = uid,
-                "Let an object in as it is: its review panicked"
-            );
-            (Outcome::Fault, Answer::allow(uid).to_json())
-        }
     }
 }
 
@@ -233,6 +173,50 @@ impl fmt::Display for About<'_> {
 }
 
 impl About<'_> {
+    /// Returns what the API server is told of `plan`, and logs what it leaves out.
+    fn answer<'u>(&self, allow: Answer<'u>, pod: &Pod<'_>, plan: Plan) -> (Outcome, Answer<'u>) {
+        match plan {
+            Plan::Deny {
+                message,
+                unresolved,
+            } => {
+                debug!(review.uid = self.uid, "Refused {self}: {message}");
+                let answer = allow
+                    .denied(&message)
+                    .audited(Audit::Unresolved, &told(&unresolved));
+                (Outcome::Denied, answer)
+            }
+            Plan::Admit {
+                edits,
+                warnings,
+                resolved,
+                unresolved,
+            } => {
+                self.log_unresolved(&unresolved);
+                let answer = allow
+                    .warned(&warnings)
+                    .audited(Audit::Unresolved, &told(&unresolved));
+                match patch::encode(pod, &edits) {
+                    Ok(patch) => {
+                        let outcome = match (&patch, unresolved.is_empty()) {
+                            (_, false) => Outcome::Unresolved,
+                            (Some(_), true) => Outcome::Stamped,
+                            (None, true) => Outcome::Unchanged,
+                        };
+                        (
+                            outcome,
+                            answer.patched(patch).audited(Audit::Resolved, &resolved),
+                        )
+                    }
+                    Err(fault) => {
+                        self.log_fault(&fault);
+                        (Outcome::Fault, answer)
+                    }
+                }
+            }
+        }
+    }
+
     fn log_unresolved(&self, unresolved: &[(String, String)]) {
         for (image, cause) in unresolved {
             warn!(
@@ -257,32 +241,16 @@ impl About<'_> {
     }
 }
 
+/// Returns images and causes as the audit log reads them.
+fn told(unresolved: &[(String, String)]) -> Vec<String> {
+    let told = unresolved.iter();
+    told.map(|(image, cause)| format!("{image}: {cause}"))
+        .collect()
+}
+
 /// Returns the pod's name, or the beginning of the one it will get.
 fn pod_name<'p>(pod: &'p Pod<'_>) -> &'p str {
     let metadata = pod.metadata.as_ref();
     let name = metadata.and_then(|m| m.name.as_deref().or(m.generate_name.as_deref()));
     name.unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_lets_the_object_in() {
-        let (outcome, body) = or_allow("u", async { panic!("on purpose") }).await;
-        assert_eq!(outcome, Outcome::Fault);
-        assert_eq!(
-            serde_json::from_slice::<Value>(&body).unwrap()["response"],
-            json!({"uid": "u", "allowed": true})
-        );
-    }
-
-    #[tokio::test]
-    async fn an_answer_passes_as_it_is() {
-        let reply = (Outcome::Stamped, b"{}".to_vec());
-        assert_eq!(or_allow("u", async { reply.clone() }).await, reply);
-    }
 }

@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     edits::Edit,
-    review::{Pod, Strings},
+    pod::{Part, Pod},
+    review::Strings,
 };
 
 /// Why a patch cannot be sent: a fault of ours.
@@ -44,29 +45,37 @@ fn annotations<'p, 'a>(pod: &'p Pod<'a>) -> Option<&'p Strings<'a>> {
 
 fn build(pod: &Pod<'_>, edits: &[Edit]) -> Patch {
     let mut operations = Vec::with_capacity(edits.len() + 1);
-    if annotations(pod).is_none() {
+    let annotates = edits
+        .iter()
+        .any(|edit| matches!(edit, Edit::Annotate { .. }));
+    if annotates && annotations(pod).is_none() {
         operations.push(PatchOperation::Add(AddOperation {
             path: PointerBuf::from_tokens(["metadata", "annotations"]),
             value: json!({}),
         }));
     }
-    operations.extend(edits.iter().map(|edit| match edit {
-        Edit::Annotate { key, value } => PatchOperation::Add(AddOperation {
-            path: annotation(key),
-            value: Value::from(value.as_str()),
-        }),
-        Edit::Strip { key } => PatchOperation::Remove(RemoveOperation {
-            path: annotation(key),
-        }),
-        Edit::SetImage { place, image } => PatchOperation::Replace(ReplaceOperation {
-            path: PointerBuf::from_tokens([
-                Token::new("spec"),
-                Token::new(place.list),
-                Token::from(place.index),
-                Token::new("image"),
-            ]),
-            value: Value::from(image.as_str()),
-        }),
+    operations.extend(edits.iter().map(|edit| {
+        match edit {
+            Edit::Annotate { key, value } => PatchOperation::Add(AddOperation {
+                path: annotation(key),
+                value: Value::from(value.as_str()),
+            }),
+            Edit::Strip { key } => PatchOperation::Remove(RemoveOperation {
+                path: annotation(key),
+            }),
+            Edit::SetImage { place, image } => PatchOperation::Replace(ReplaceOperation {
+                path: PointerBuf::from_tokens(
+                    [
+                        Token::new("spec"),
+                        Token::new(place.list.field()),
+                        Token::from(place.index),
+                    ]
+                    .into_iter()
+                    .chain(place.list.image().iter().map(|field| Token::new(*field))),
+                ),
+                value: Value::from(image.as_str()),
+            }),
+        }
     }));
     Patch(operations)
 }
@@ -95,23 +104,36 @@ fn outline(pod: &Pod<'_>) -> Value {
         outline.insert("metadata".to_owned(), Value::Object(metadata));
     }
     let mut spec = Map::new();
-    for (place, container) in pod.containers() {
-        let list = spec.entry(place.list).or_insert_with(|| json!([]));
-        let image = container
-            .image
-            .as_ref()
-            .map(|_| ("image".to_owned(), Value::Null));
+    for part in pod.parts().chain(pod.ephemeral()) {
+        let list = spec
+            .entry(part.place.list.field())
+            .or_insert_with(|| json!([]));
         if let Some(list) = list.as_array_mut() {
-            list.push(Value::Object(image.into_iter().collect()));
+            // Volumes that are no images stand between those that are.
+            list.resize(part.place.index, Value::Null);
+            list.push(outline_of(&part));
         }
     }
     outline.insert("spec".to_owned(), Value::Object(spec));
     Value::Object(outline)
 }
 
+/// Returns a part reduced to its image.
+fn outline_of(part: &Part<'_>) -> Value {
+    let mut outline = match part.image {
+        Some(_) => Value::Null,
+        None => return json!({}),
+    };
+    for field in part.place.list.image().iter().rev() {
+        outline = json!({ *field: outline });
+    }
+    outline
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::pod::{List, Place};
 
     /// Returns `object` as the API server stores it after the edits.
     #[track_caller]
@@ -167,6 +189,34 @@ mod tests {
         );
     }
 
+    fn set_image(list: List, index: usize, image: &str) -> Edit {
+        Edit::SetImage {
+            place: Place { list, index },
+            image: image.to_owned(),
+        }
+    }
+
+    #[test]
+    fn images_are_written_where_they_stand() {
+        check(
+            json!({"metadata": {}, "spec": {
+                "containers": [{"name": "app", "image": "a"}, {"name": "b", "image": "b"}],
+                "ephemeralContainers": [{"image": "c"}],
+                "volumes": [{"emptyDir": {}}, {"image": {"reference": "d", "pullPolicy": "Always"}}],
+            }}),
+            &[
+                set_image(List::Containers, 1, "B"),
+                set_image(List::EphemeralContainers, 0, "C"),
+                set_image(List::Volumes, 1, "D"),
+            ],
+            json!({"metadata": {}, "spec": {
+                "containers": [{"name": "app", "image": "a"}, {"name": "b", "image": "B"}],
+                "ephemeralContainers": [{"image": "C"}],
+                "volumes": [{"emptyDir": {}}, {"image": {"reference": "D", "pullPolicy": "Always"}}],
+            }}),
+        );
+    }
+
     #[test]
     fn no_edit_is_no_patch() {
         assert_eq!(encode(&Pod::default(), &[]).unwrap(), None);
@@ -184,6 +234,9 @@ mod tests {
         check_fault("{}", annotate("a", "1"));
         check_fault(r#"{"metadata":{"annotations":{}}}"#, strip("a"));
         check_fault(r#"{"metadata":{}}"#, strip("a"));
+        let volumes = r#"{"metadata":{},"spec":{"volumes":[{"image":{"reference":"a"}},{"name":"b","image":{}}]}}"#;
+        check_fault(volumes, set_image(List::Volumes, 1, "b"));
+        check_fault(volumes, set_image(List::Volumes, 2, "b"));
     }
 
     #[test]

@@ -8,11 +8,16 @@ use serde_json::{Value, json};
 use super::{
     edits::Edit,
     patch,
-    review::Request,
+    pod::Part,
+    review::{PodChange, Request},
     stamps::{self, Answers, Plan},
+    validate,
     wants::{self, Want, Wanted},
 };
-use crate::policy::wishes::{Mode, OnUnresolved};
+use crate::policy::{
+    objections::Objections,
+    wishes::{Mode, OnUnresolved},
+};
 
 const DIGEST: &str = "sha256:5c7d18428cb695330c7b321a0ab796235620944d7db21099644f1762bb9e09cf";
 
@@ -48,8 +53,14 @@ fn answers(wants: &[Wanted<'_>]) -> Answers {
 fn mutated(body: &[u8]) -> (Value, Vec<Edit>) {
     let request = Request::decode(body).unwrap();
     let pod = request.pod().unwrap();
-    let wants = wants::of(&pod, Mode::Stamp);
-    let plan = stamps::plan(&pod, &wants, &answers(&wants), OnUnresolved::Warn);
+    let wants = wants::of(&pod, pod.parts(), Mode::Stamp);
+    let plan = stamps::plan(
+        &pod,
+        &wants,
+        &answers(&wants),
+        OnUnresolved::Warn,
+        PodChange::Created,
+    );
     let Plan::Admit { edits, .. } = plan else {
         panic!("must be admitted");
     };
@@ -73,7 +84,7 @@ fn every_review_is_read_and_new_pods_are_told_apart() {
         assert_eq!(whole["dryRun"].as_bool(), request.dry_run, "{file}");
         let names_a_new_pod = file.contains("-pod-") && !file.contains("update");
         assert_eq!(
-            request.creates_pod(),
+            request.pod_change() == Some(PodChange::Created),
             names_a_new_pod || file.contains("after-deployment-update"),
             "{file}"
         );
@@ -85,7 +96,7 @@ fn every_new_pod_is_stamped_and_nothing_else_of_it_changes() {
     let mut pods = 0;
     for (file, body) in bodies() {
         let request = Request::decode(&body).unwrap();
-        if !request.creates_pod() {
+        if request.pod_change() != Some(PodChange::Created) {
             continue;
         }
         pods += 1;
@@ -126,7 +137,7 @@ fn check_annotations(file: &str, expected: Value) {
 }
 
 #[test]
-fn init_containers_and_sidecars_are_stamped_and_digests_are_not() {
+fn init_containers_sidecars_and_image_volumes_are_stamped_and_digests_are_not() {
     check_annotations(
         "36-pod-rich-create.mutate.json",
         json!({
@@ -140,6 +151,8 @@ fn init_containers_and_sidecars_are_stamped_and_digests_are_not() {
             "image.podrefresh.io/tagless": "127.0.0.1:5000/rec/app:latest",
             "digest.podrefresh.io/short": DIGEST,
             "image.podrefresh.io/short": "docker.io/library/nginx:1.27",
+            "digest.podrefresh.io/volume.data": DIGEST,
+            "image.podrefresh.io/volume.data": "127.0.0.1:5000/rec/data:latest",
         }),
     );
 }
@@ -183,4 +196,89 @@ fn the_pull_secrets_are_those_the_kubelet_would_use() {
     assert_eq!(&*identity.service_account, "puller");
     let secrets: Vec<_> = identity.secrets.iter().map(|s| &**s).collect();
     assert_eq!(secrets, ["pull"]);
+}
+
+#[track_caller]
+fn check_update(file: &str, changed: &[&str], added: &[&str]) {
+    let body = &bodies()[file];
+    let request = Request::decode(body).unwrap();
+    let (pod, old) = (request.pod().unwrap(), request.old_pod().unwrap());
+    let names = |parts: Vec<Part<'_>>| {
+        let names = parts
+            .into_iter()
+            .filter_map(|part| part.name.map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(wants::changed(&pod, &old)), changed, "{file}");
+    assert_eq!(names(wants::added(&pod, &old)), added, "{file}");
+}
+
+#[test]
+fn of_an_update_the_new_images_are_told() {
+    check_update(
+        "26-pod-update-by-job-finalizer-removed.mutate.json",
+        &[],
+        &[],
+    );
+    check_update("41-pod-update-annotate.mutate.json", &[], &[]);
+    check_update("44-pod-update-image.mutate.json", &["bare"], &[]);
+    check_update(
+        "45-pod-ephemeralcontainers-update.mutate.json",
+        &[],
+        &["dbg"],
+    );
+}
+
+/// Returns what is said of the object of a review in an opted-in namespace.
+fn said(body: &[u8]) -> Option<Objections> {
+    validate::objections(&Request::decode(body).unwrap(), |_| true).unwrap()
+}
+
+#[test]
+fn nothing_is_wrong_with_what_people_and_controllers_do() {
+    let mut judged = 0;
+    for (file, body) in bodies() {
+        let said = said(&body);
+        judged += usize::from(said.is_some());
+        assert_eq!(said.unwrap_or_default(), Objections::default(), "{file}");
+    }
+    assert!(judged > 30, "{judged} objects");
+}
+
+#[test]
+fn a_wish_is_found_wherever_an_object_has_it() {
+    let told = |file: &str, old: &str, new: &str| {
+        let body = String::from_utf8(bodies()[file].clone()).unwrap();
+        assert!(body.contains(old), "{file}");
+        said(body.replace(old, new).as_bytes())
+            .unwrap()
+            .faults
+            .len()
+    };
+    let evict = (
+        r#""podrefresh.io/strategy":"evict""#,
+        r#""podrefresh.io/strategy":"evct""#,
+    );
+    assert_eq!(
+        told("02-namespace-create.validate.json", evict.0, evict.1),
+        1
+    );
+    // It was as bad before.
+    assert_eq!(
+        told("04-namespace-update-label.validate.json", evict.0, evict.1),
+        0
+    );
+    let mode = (
+        r#""podrefresh.io/mode":"stamp""#,
+        r#""podrefresh.io/mode":"stmp""#,
+    );
+    for (file, faults) in [
+        ("08-deployment-create.validate.json", 1),
+        ("28-cronjob-create.validate.json", 1),
+        ("31-cronjob-update.mutate.json", 0),
+        // A ReplicaSet's.
+        ("09-pod-create-by-replicaset.mutate.json", 0),
+    ] {
+        assert_eq!(told(file, mode.0, mode.1), faults, "{file}");
+    }
 }

@@ -8,6 +8,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::pod::Pod;
+
 /// The API version of the reviews we read and answer.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 
@@ -100,6 +102,20 @@ pub struct Request<'a> {
     /// The object as it would be stored: kept as it is until we know that it is a pod.
     #[serde(borrow)]
     pub object: Option<&'a RawValue>,
+    /// The object as it is stored now; `null` where it is about to be created.
+    #[serde(borrow)]
+    pub old_object: Option<&'a RawValue>,
+}
+
+/// What is about to happen to a pod, as far as its images are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodChange {
+    /// It is created.
+    Created,
+    /// It is changed in place: of all that tells an image, only the containers' images can be.
+    Updated,
+    /// It gets ephemeral containers, by the subresource of that name.
+    Debugged,
 }
 
 /// A group, version and kind.
@@ -148,128 +164,44 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Returns whether the API server is about to create a pod.
-    pub fn creates_pod(&self) -> bool {
+    /// Returns what the API server is about to do to a pod; `None` where this is about something else.
+    pub fn pod_change(&self) -> Option<PodChange> {
         let resource = &self.resource;
-        &*self.operation == "CREATE"
-            && (&*resource.group, &*resource.version, &*resource.resource) == ("", "v1", "pods")
-            && &*self.kind.kind == "Pod"
-            && self.sub_resource.as_ref().is_none_or(|s| s.is_empty())
+        let is_pod = (&*resource.group, &*resource.version, &*resource.resource)
+            == ("", "v1", "pods")
+            && &*self.kind.kind == "Pod";
+        let subresource = self.sub_resource.as_deref().unwrap_or_default();
+        match (&*self.operation, subresource) {
+            ("CREATE", "") if is_pod => Some(PodChange::Created),
+            // Without the old pod there is no telling what is new.
+            ("UPDATE", _) if self.old_object.is_none() => None,
+            ("UPDATE", "") if is_pod => Some(PodChange::Updated),
+            ("UPDATE", "ephemeralcontainers") if is_pod => Some(PodChange::Debugged),
+            _ => None,
+        }
     }
 
     /// Reads the object as a pod; one that is absent or `null` is a pod without anything.
     pub fn pod(&self) -> Result<Pod<'a>, serde_json::Error> {
-        match self.object {
-            Some(object) => {
-                serde_json::from_str::<Option<Pod<'a>>>(object.get()).map(Option::unwrap_or_default)
-            }
-            None => Ok(Pod::default()),
+        read(self.object)
+    }
+
+    /// Reads the object as it was before as a pod, likewise.
+    pub fn old_pod(&self) -> Result<Pod<'a>, serde_json::Error> {
+        read(self.old_object)
+    }
+}
+
+/// Reads what may be absent or `null`, which is then empty.
+pub(super) fn read<'a, T: Deserialize<'a> + Default>(
+    object: Option<&'a RawValue>,
+) -> Result<T, serde_json::Error> {
+    match object {
+        Some(object) => {
+            serde_json::from_str::<Option<T>>(object.get()).map(Option::unwrap_or_default)
         }
+        None => Ok(T::default()),
     }
-}
-
-/// A pod on its way into the cluster. Not validated yet: anything may be absent, empty or wrong.
-#[derive(Debug, Default, Deserialize)]
-pub struct Pod<'a> {
-    /// Its metadata.
-    #[serde(borrow)]
-    pub metadata: Option<Metadata<'a>>,
-    /// Its specification.
-    #[serde(borrow)]
-    pub spec: Option<Spec<'a>>,
-}
-
-/// A pod's metadata.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Metadata<'a> {
-    /// Its name, unless the API server is to make one.
-    #[serde(borrow)]
-    pub name: Option<Text<'a>>,
-    /// The beginning of the name that the API server is to make.
-    #[serde(borrow)]
-    pub generate_name: Option<Text<'a>>,
-    /// Its labels.
-    #[serde(borrow)]
-    pub labels: Option<Strings<'a>>,
-    /// Its annotations; absent when there are none.
-    #[serde(borrow)]
-    pub annotations: Option<Strings<'a>>,
-}
-
-/// A pod's specification.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Spec<'a> {
-    /// Init containers and native sidecars.
-    #[serde(borrow)]
-    pub init_containers: Option<Vec<Container<'a>>>,
-    /// Ordinary containers.
-    #[serde(borrow)]
-    pub containers: Option<Vec<Container<'a>>>,
-    /// The pull secrets, those of its ServiceAccount included.
-    #[serde(borrow)]
-    pub image_pull_secrets: Option<Vec<Reference<'a>>>,
-    /// Its ServiceAccount.
-    #[serde(borrow)]
-    pub service_account_name: Option<Text<'a>>,
-}
-
-/// A container of a pod.
-#[derive(Debug, Default, Deserialize)]
-pub struct Container<'a> {
-    /// Its name.
-    #[serde(borrow)]
-    pub name: Option<Text<'a>>,
-    /// Its image; an empty one is absent.
-    #[serde(borrow)]
-    pub image: Option<Text<'a>>,
-}
-
-/// The name of an object in the pod's namespace.
-#[derive(Debug, Default, Deserialize)]
-pub struct Reference<'a> {
-    /// The name.
-    #[serde(borrow)]
-    pub name: Option<Text<'a>>,
-}
-
-impl<'a> Pod<'a> {
-    /// Returns the annotation `key`.
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        Some(self.metadata.as_ref()?.annotations.as_ref()?.get(key)?)
-    }
-
-    /// Returns the label `key`.
-    pub fn label(&self, key: &str) -> Option<&str> {
-        Some(self.metadata.as_ref()?.labels.as_ref()?.get(key)?)
-    }
-
-    /// Returns all containers with their places: init containers and native sidecars, then ordinary ones.
-    pub fn containers(&self) -> impl Iterator<Item = (Place, &Container<'a>)> {
-        let spec = self.spec.as_ref();
-        let init = spec.and_then(|spec| spec.init_containers.as_deref());
-        let ordinary = spec.and_then(|spec| spec.containers.as_deref());
-        (places("initContainers", init)).chain(places("containers", ordinary))
-    }
-}
-
-/// Returns the containers of one list with their places.
-fn places<'p, 'a>(
-    list: &'static str,
-    containers: Option<&'p [Container<'a>]>,
-) -> impl Iterator<Item = (Place, &'p Container<'a>)> {
-    (containers.unwrap_or_default().iter().enumerate())
-        .map(move |(index, container)| (Place { list, index }, container))
-}
-
-/// Where a container stands in its pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The list's name below `spec`.
-    pub list: &'static str,
-    /// The index in the list.
-    pub index: usize,
 }
 
 #[cfg(test)]
@@ -323,42 +255,44 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_creates_pod(request: &str, expected: bool) {
+    fn check_change(request: &str, expected: Option<PodChange>) {
         let body = review(request);
         let request = Request::decode(body.as_bytes()).unwrap();
-        assert_eq!(request.creates_pod(), expected);
+        assert_eq!(request.pod_change(), expected);
     }
 
     #[test]
-    fn only_the_creation_of_a_pod_itself_counts() {
-        let with = |operation, group, resource, kind, rest| {
+    fn what_happens_to_a_pod_is_told_from_all_else() {
+        let with = |operation: &str, group: &str, resource: &str, kind: &str, sub: &str| {
             format!(
                 r#"{{"uid":"u","operation":"{operation}","kind":{{"group":"","version":"v1","kind":"{kind}"}},
-                "resource":{{"group":"{group}","version":"v1","resource":"{resource}"}}{rest}}}"#
+                "resource":{{"group":"{group}","version":"v1","resource":"{resource}"}}{sub}}}"#
             )
         };
-        check_creates_pod(&with("CREATE", "", "pods", "Pod", ""), true);
-        check_creates_pod(
-            &with("CREATE", "", "pods", "Pod", r#","subResource":"""#),
-            true,
+        let empty = r#","subResource":"""#;
+        let old = r#","oldObject":{}"#;
+        let debug = r#","oldObject":{},"subResource":"ephemeralcontainers""#;
+        let evict = r#","subResource":"eviction""#;
+        let pod = |operation, sub| with(operation, "", "pods", "Pod", sub);
+        check_change(&pod("CREATE", ""), Some(PodChange::Created));
+        check_change(&pod("CREATE", empty), Some(PodChange::Created));
+        check_change(&pod("UPDATE", old), Some(PodChange::Updated));
+        check_change(&pod("UPDATE", ""), None);
+        check_change(&pod("UPDATE", r#","oldObject":null"#), None);
+        check_change(&pod("UPDATE", debug), Some(PodChange::Debugged));
+        check_change(
+            &pod("UPDATE", r#","oldObject":{},"subResource":"status""#),
+            None,
         );
-        check_creates_pod(
-            &with(
-                "CREATE",
-                "",
-                "pods",
-                "Eviction",
-                r#","subResource":"eviction""#,
-            ),
-            false,
-        );
-        check_creates_pod(&with("UPDATE", "", "pods", "Pod", ""), false);
-        check_creates_pod(&with("CREATE", "metrics.k8s.io", "pods", "Pod", ""), false);
-        check_creates_pod(
+        check_change(&pod("CREATE", debug), None);
+        check_change(&pod("DELETE", ""), None);
+        check_change(&with("CREATE", "", "pods", "Eviction", evict), None);
+        check_change(&with("CREATE", "metrics.k8s.io", "pods", "Pod", ""), None);
+        check_change(
             &with("CREATE", "apps", "deployments", "Deployment", ""),
-            false,
+            None,
         );
-        check_creates_pod(r#"{"uid":"u"}"#, false);
+        check_change(r#"{"uid":"u"}"#, None);
     }
 
     #[test]
@@ -371,10 +305,10 @@ mod tests {
         let pod = request.pod().unwrap();
         assert_eq!(pod.label("a/b"), Some("c\n"));
         assert_eq!(pod.annotation("a/b"), None);
-        let images: Vec<_> = pod.containers().map(|(_, c)| c.image.as_deref()).collect();
+        let images: Vec<_> = pod.parts().map(|part| part.image).collect();
         assert_eq!(images, [None, Some("nginx")]);
         let body = review(r#"{"uid":"u","object":null}"#);
         let pod = Request::decode(body.as_bytes()).unwrap().pod().unwrap();
-        assert_eq!(pod.containers().count(), 0);
+        assert_eq!(pod.parts().count(), 0);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -31,17 +31,23 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, error, info, warn};
 
+mod slots;
+mod stall;
+
+use slots::{Slot, Slots};
+use stall::Stall;
+
 /// What a client may cost.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections open at once; others wait in the kernel's queue.
+    /// Connections open at once. One more takes the place of one that does nothing, or is closed at once.
     pub connections: usize,
     /// From the connection to the end of the handshake, and from there to the first request.
     pub greeting: Duration,
@@ -49,6 +55,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Requests open at once on one HTTP/2 connection.
     pub streams: u32,
+    /// How long a client may leave what we write unread.
+    pub stall: Duration,
     /// A silent HTTP/2 connection is pinged this often, and closed when no answer comes for as long.
     pub ping: Duration,
     /// What requests under way get to finish once the server is to stop.
@@ -65,12 +73,19 @@ impl Default for Limits {
             // may be on its way into a connection that we close.
             idle: Duration::from_secs(100),
             streams: 1024,
+            stall: Duration::from_secs(10),
             ping: Duration::from_secs(20),
             // More than the longest deadline that a webhook may have by its default of 10 s.
             drain: Duration::from_secs(15),
         }
     }
 }
+
+/// How long a connection that has lost its place gets to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How many connections the kernel may hold ready for us: as many as it does for others.
+const BACKLOG: u32 = 1024;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -81,19 +96,37 @@ pub struct BindError {
 }
 
 /// Binds `address`; `[::]` also takes IPv4, and falls back to it where the kernel has no IPv6.
+#[expect(
+    clippy::unused_async,
+    reason = "listening needs the runtime it is awaited in"
+)]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let failed = |source| BindError { address, source };
-    match TcpListener::bind(address).await {
+    match listen(address) {
         Err(error)
             if address.is_ipv6()
                 && address.ip().is_unspecified()
                 && error.kind() != io::ErrorKind::AddrInUse =>
         {
             let ipv4 = (Ipv4Addr::UNSPECIFIED, address.port());
-            TcpListener::bind(ipv4).await.map_err(|_| failed(error))
+            listen(ipv4.into()).map_err(|_| failed(error))
         }
         bound => bound.map_err(failed),
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // A node's sysctl net.ipv6.bindv6only may say otherwise.
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Answers connections to `listener` with `router` until `shutdown` is done, then finishes what is under way.
@@ -110,36 +143,35 @@ pub async fn serve(
         router,
         limits,
     });
-    let permits = Arc::new(Semaphore::new(server.limits.connections));
+    let slots = Slots::new(server.limits.connections);
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = async {
-            let permit = permits.clone().acquire_owned().await;
-            (
-                permit.expect("the semaphore must not be closed"),
-                listener.accept().await,
-            )
-        };
-        let (permit, stream) = tokio::select! {
+        let stream = tokio::select! {
             () = &mut shutdown => break,
-            (permit, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (permit, stream),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     pause_after(&error).await;
                     continue;
                 }
             },
         };
+        let Some(slot) = slots.take(Instant::now()) else {
+            debug!("A connection was closed at once: all others are busy");
+            continue;
+        };
         let (server, mut stopped) = (server.clone(), stopped.clone());
         tokio::spawn(async move {
             // Whoever has not got as far as a request by then is not waited for.
-            tokio::select! {
-                Some(stream) = server.handshake(stream) => server.connection(stream, stopped).await,
-                _ = stopped.changed() => {}
-                else => {}
+            let stream = tokio::select! {
+                stream = server.handshake(stream) => stream,
+                _ = stopped.changed() => None,
+                () = slot.lost() => None,
+            };
+            if let Some(stream) = stream {
+                server.connection(stream, slot, stopped).await;
             }
-            drop(permit);
         });
     }
     drop((listener, stopped));
@@ -193,11 +225,12 @@ struct Server {
 
 impl Server {
     /// Returns the encrypted stream, if the client gets that far in time.
-    async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<Stall<TcpStream>>> {
         // Answers are small and awaited.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(error = %error, "Could not set TCP_NODELAY: {error}");
         }
+        let stream = Stall::new(stream, self.limits.stall);
         match timeout(self.limits.greeting, self.tls.accept(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
@@ -211,13 +244,24 @@ impl Server {
         }
     }
 
-    /// Serves one client until it leaves, breaks the rules, or `stopped` changes and all is answered.
-    async fn connection(&self, stream: TlsStream<TcpStream>, mut stopped: watch::Receiver<()>) {
+    /// Serves one client until it leaves, breaks the rules, loses its slot, or `stopped` changes and all is answered.
+    async fn connection(
+        &self,
+        stream: TlsStream<Stall<TcpStream>>,
+        slot: Slot,
+        mut stopped: watch::Receiver<()>,
+    ) {
         let (greeted, mut greeting) = watch::channel(false);
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|request| {
             greeted.send_if_modified(|greeted| !std::mem::replace(greeted, true));
-            isolated(router.clone(), request)
+            let open = slot.request();
+            let answer = isolated(router.clone(), request);
+            async move {
+                let answer = answer.await;
+                drop(open);
+                answer
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         // hyper's own timeout for heads must be as long as a connection may idle; who has never asked for
@@ -227,7 +271,7 @@ impl Server {
         let (mut is_greeted, mut is_stopping) = (false, false);
         let ended = loop {
             tokio::select! {
-                ended = connection.as_mut() => break ended,
+                ended = connection.as_mut() => break Some(ended),
                 greeted = &mut greeting, if !is_greeted => match greeted {
                     Ok(_) => is_greeted = true,
                     Err(_) => return debug!("A connection was closed, it asked for nothing"),
@@ -236,10 +280,17 @@ impl Server {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = slot.lost() => break None,
             }
         };
-        if let Err(error) = ended {
-            debug!(error = %error, "A connection broke: {error}");
+        match ended {
+            Some(Ok(())) => {}
+            Some(Err(error)) => debug!(error = %error, "A connection broke: {error}"),
+            None => {
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(GOODBYE, connection).await;
+                debug!("A connection was closed, others needed its place");
+            }
         }
     }
 }

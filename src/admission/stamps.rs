@@ -6,8 +6,10 @@ use std::{
 };
 
 use super::{
+    answer::WARNING_BYTES,
     edits::{self, Edit},
-    review::{Pod, Strings},
+    pod::Pod,
+    review::{PodChange, Strings},
     wants::{Want, Wanted},
 };
 use crate::policy::{
@@ -31,6 +33,8 @@ pub enum Plan {
         edits: Vec<Edit>,
         /// What to tell its creator.
         warnings: Vec<String>,
+        /// What the images mean: the part, and the reference with its digest.
+        resolved: Vec<String>,
         /// The images without a stamp that should have one, with the cause.
         unresolved: Vec<(String, String)>,
     },
@@ -38,10 +42,12 @@ pub enum Plan {
     Deny {
         /// What to tell its creator.
         message: String,
+        /// The images without an answer, with the cause.
+        unresolved: Vec<(String, String)>,
     },
 }
 
-/// Decides what happens to `pod`.
+/// Decides what happens to `pod`, of which `wants` are the parts that are new or changed.
 ///
 /// Asked again for its own result it wants no change, so it does not matter how often the API server calls.
 pub fn plan(
@@ -49,36 +55,38 @@ pub fn plan(
     wants: &[Wanted<'_>],
     answers: &Answers,
     on_unresolved: OnUnresolved,
+    change: PodChange,
 ) -> Plan {
     let mut stamps = BTreeMap::new();
     let mut pins = Vec::new();
+    let mut resolved = Vec::new();
     let mut unresolved = Vec::new();
     let mut warnings = Vec::new();
     for wanted in wants {
-        let container = wanted.container;
         let (image, cause) = match settle(&wanted.want, answers) {
             Ok(None) => continue,
             Ok(Some((image, digest))) => {
-                stamps.insert(digest_annotation(container), digest.to_string());
-                stamps.insert(image_annotation(container), image.to_string());
+                stamps.insert(digest_annotation(&wanted.stamp), digest.to_string());
+                stamps.insert(image_annotation(&wanted.stamp), image.to_string());
                 pins.extend(pin(wanted, digest));
+                resolved.push(format!("{}={image}@{digest}", wanted.stamp));
                 continue;
             }
             Err(why) => why,
         };
-        warnings.push(format!(
-            "podrefresh: container {container}: no digest for image {image:?}: {cause}"
-        ));
+        warnings.push(warning(wanted, &image, &cause));
         // The API server itself refuses a pod without an image, in better words.
         if !image.is_empty() {
             unresolved.push((image, cause));
         }
     }
     if let (OnUnresolved::Deny, Some((image, cause))) = (on_unresolved, unresolved.first()) {
+        let message = format!(
+            "podrefresh: no digest for image {image:?}, and podrefresh.io/on-unresolved is deny: {cause}"
+        );
         return Plan::Deny {
-            message: format!(
-                "podrefresh: no digest for image {image:?}, and podrefresh.io/on-unresolved is deny: {cause}"
-            ),
+            message,
+            unresolved,
         };
     }
     if on_unresolved == OnUnresolved::Admit {
@@ -90,15 +98,26 @@ pub fn plan(
         .as_ref()
         .and_then(|metadata| metadata.annotations.as_ref())
         .unwrap_or(&none);
-    if !edits::fit(present, &stamps) {
+    if change == PodChange::Debugged {
+        // The API server keeps no annotation that comes with an ephemeral container.
+        stamps.clear();
+    } else if !edits::fit(present, &stamps) {
         warnings.push("podrefresh: no stamps: the pod's annotations are too large".to_owned());
         stamps.clear();
         // Without its stamps nobody could tell a pin from a user's own digest.
         pins.clear();
     }
+    let is_about = |part: &str| match change {
+        PodChange::Created => true,
+        // The other containers go on with the images that their stamps tell of.
+        PodChange::Updated => wants.iter().any(|wanted| wanted.stamp == part),
+        PodChange::Debugged => false,
+    };
+    let edits = edits::of(present, stamps, is_about);
     Plan::Admit {
-        edits: edits::of(present, stamps).into_iter().chain(pins).collect(),
+        edits: edits.into_iter().chain(pins).collect(),
         warnings,
+        resolved,
         unresolved,
     }
 }
@@ -112,7 +131,9 @@ fn settle<'w>(
         Want::Nothing => return Ok(None),
         Want::Stamp(image) => (image, None),
         Want::Pin { image, present } => (image, present.as_ref()),
-        Want::Unreadable { image, cause } => return Err((short(image), cause.clone())),
+        Want::Unreadable { image, cause } => {
+            return Err((short(image, IMAGE_CHARS), cause.clone()));
+        }
     };
     let cause = match (answers.get(image), present) {
         (Some(Ok(digest)), _) => return Ok(Some((image, digest))),
@@ -143,9 +164,24 @@ fn pin(wanted: &Wanted<'_>, digest: &Digest) -> Option<Edit> {
     })
 }
 
-/// Returns the beginning of an image that may be anything, so that a warning has room for the cause.
-fn short(image: &str) -> String {
-    let mut short: String = image.chars().take(IMAGE_CHARS).collect();
+/// Returns the warning that a part's image has no digest; of a long image the end gives way to the cause.
+fn warning(wanted: &Wanted<'_>, image: &str, cause: &str) -> String {
+    let (noun, name) = (wanted.place.list.noun(), wanted.name);
+    let told =
+        |image: &str| format!("podrefresh: {noun} {name}: no digest for image {image:?}: {cause}");
+    let whole = told(image);
+    let over = whole.len().saturating_sub(WARNING_BYTES);
+    if over == 0 {
+        return whole;
+    }
+    // What is cut makes room for the ellipsis, too.
+    let kept = image.len().saturating_sub(over + '…'.len_utf8());
+    told(&short(image, kept.max(IMAGE_CHARS / 2)))
+}
+
+/// Returns the beginning of an image that may be anything.
+fn short(image: &str, chars: usize) -> String {
+    let mut short: String = image.chars().take(chars).collect();
     if short.len() < image.len() {
         short.push('…');
     }
@@ -153,230 +189,4 @@ fn short(image: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::admission::wants;
-
-    const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-    /// Returns the plan for a pod with a container for each of `images`: `c0`, `c1`, …
-    ///
-    /// The registry knows `a` and `b`, and fails for all else.
-    fn planned(annotations: &Value, images: &[&str], on_unresolved: OnUnresolved) -> Plan {
-        let containers: Vec<_> = images
-            .iter()
-            .enumerate()
-            .map(|(i, image)| json!({"name": format!("c{i}"), "image": image}))
-            .collect();
-        let text =
-            json!({"metadata": {"annotations": annotations}, "spec": {"containers": containers}})
-                .to_string();
-        let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
-        let answers = images
-            .iter()
-            .filter_map(|image| image.parse::<ImageRef>().ok()?.tagged())
-            .map(|image| {
-                let answer = match image.repository() {
-                    "library/a" => Ok(A.parse().unwrap()),
-                    "library/b" => Ok(B.parse().unwrap()),
-                    _ => Err("registry down".to_owned()),
-                };
-                (Arc::new(image), answer)
-            })
-            .collect();
-        let wants = wants::of(&pod, wants::mode(&pod, &[]));
-        plan(&pod, &wants, &answers, on_unresolved)
-    }
-
-    /// Checks the edits as `key=value` and `-key`.
-    #[track_caller]
-    fn check(annotations: Value, images: &[&str], expected: &[&str]) {
-        let Plan::Admit { edits, .. } = planned(&annotations, images, OnUnresolved::Warn) else {
-            panic!("must be admitted");
-        };
-        let edits: Vec<_> = edits
-            .iter()
-            .map(|edit| match edit {
-                Edit::Annotate { key, value } => format!("{key}={value}"),
-                Edit::Strip { key } => format!("-{key}"),
-                Edit::SetImage { place, image } => {
-                    format!("{}/{}={image}", place.list, place.index)
-                }
-            })
-            .collect();
-        assert_eq!(edits, expected);
-    }
-
-    #[test]
-    fn a_pin_goes_behind_the_users_own_tag() {
-        let pin = json!({"podrefresh.io/mode": "pin"});
-        check(
-            pin,
-            &["b:1", "a"],
-            &[
-                &format!("digest.podrefresh.io/c0={B}"),
-                &format!("digest.podrefresh.io/c1={A}"),
-                "image.podrefresh.io/c0=docker.io/library/b:1",
-                "image.podrefresh.io/c1=docker.io/library/a:latest",
-                &format!("containers/0=b:1@{B}"),
-                &format!("containers/1=docker.io/library/a:latest@{A}"),
-            ],
-        );
-    }
-
-    #[test]
-    fn a_pin_is_written_once_and_follows_its_tag_until_then() {
-        let pinned = |digest: &str, image: &str| {
-            json!({"podrefresh.io/mode": "pin", "digest.podrefresh.io/c0": digest,
-                "image.podrefresh.io/c0": image})
-        };
-        check(
-            pinned(B, "docker.io/library/b:1"),
-            &[&format!("b:1@{B}")],
-            &[],
-        );
-        check(
-            pinned(A, "docker.io/library/b:1"),
-            &[&format!("b:1@{A}")],
-            &[
-                &format!("digest.podrefresh.io/c0={B}"),
-                &format!("containers/0=b:1@{B}"),
-            ],
-        );
-        // Nobody answers for x: what an earlier call has written stays.
-        check(
-            pinned(A, "docker.io/library/x:1"),
-            &[&format!("x:1@{A}")],
-            &[],
-        );
-    }
-
-    #[test]
-    fn an_image_without_an_answer_is_not_pinned() {
-        check(json!({"podrefresh.io/mode": "pin"}), &["x:1"], &[]);
-    }
-
-    #[test]
-    fn each_tagged_container_gets_its_two_stamps() {
-        check(
-            Value::Null,
-            &["a", "b:1"],
-            &[
-                &format!("digest.podrefresh.io/c0={A}"),
-                &format!("digest.podrefresh.io/c1={B}"),
-                "image.podrefresh.io/c0=docker.io/library/a:latest",
-                "image.podrefresh.io/c1=docker.io/library/b:1",
-            ],
-        );
-    }
-
-    #[test]
-    fn our_own_stamps_are_not_written_again() {
-        let stamps = json!({
-            "digest.podrefresh.io/c0": A, "image.podrefresh.io/c0": "docker.io/library/a:latest",
-        });
-        check(stamps, &["a"], &[]);
-    }
-
-    #[test]
-    fn forged_stamps_are_overwritten_or_stripped() {
-        check(
-            json!({"digest.podrefresh.io/c0": B, "image.podrefresh.io/c0": "docker.io/library/a:latest"}),
-            &["a"],
-            &[&format!("digest.podrefresh.io/c0={A}")],
-        );
-        check(
-            json!({"digest.podrefresh.io/other": A, "image.podrefresh.io/": "x", "podrefresh.io/mode": "stamp",
-                "xdigest.podrefresh.io/c0": "x"}),
-            &[],
-            &["-digest.podrefresh.io/other", "-image.podrefresh.io/"],
-        );
-        check(
-            json!({"digest.podrefresh.io/c0": A}),
-            &[&format!("a:1@{B}")],
-            &["-digest.podrefresh.io/c0"],
-        );
-    }
-
-    #[test]
-    fn an_earlier_stamp_without_an_answer_now_is_stripped() {
-        check(
-            json!({"digest.podrefresh.io/c0": A, "image.podrefresh.io/c0": "docker.io/library/x:latest"}),
-            &["x", "a:1"],
-            &[
-                "-digest.podrefresh.io/c0",
-                "-image.podrefresh.io/c0",
-                &format!("digest.podrefresh.io/c1={A}"),
-                "image.podrefresh.io/c1=docker.io/library/a:1",
-            ],
-        );
-    }
-
-    #[track_caller]
-    fn check_unresolved(images: &[&str], wish: OnUnresolved, expected: Result<&[&str], &str>) {
-        match (planned(&Value::Null, images, wish), expected) {
-            (Plan::Admit { warnings, .. }, Ok(expected)) => assert_eq!(warnings, expected),
-            (Plan::Deny { message }, Err(expected)) => assert_eq!(message, expected),
-            (plan, _) => panic!("{plan:?}"),
-        }
-    }
-
-    #[test]
-    fn an_image_without_an_answer_follows_the_wish() {
-        check_unresolved(&["x", "a"], OnUnresolved::Admit, Ok(&[]));
-        check_unresolved(
-            &["x", "a"],
-            OnUnresolved::Warn,
-            Ok(&[
-                r#"podrefresh: container c0: no digest for image "docker.io/library/x:latest": registry down"#,
-            ]),
-        );
-        check_unresolved(
-            &["a", "x"],
-            OnUnresolved::Deny,
-            Err(
-                r#"podrefresh: no digest for image "docker.io/library/x:latest", and podrefresh.io/on-unresolved is deny: registry down"#,
-            ),
-        );
-        check_unresolved(&["a"], OnUnresolved::Deny, Ok(&[]));
-    }
-
-    #[test]
-    fn a_missing_image_is_left_to_the_api_server() {
-        let warning =
-            r#"podrefresh: container c0: no digest for image "": an image must not be empty"#;
-        check_unresolved(&[""], OnUnresolved::Deny, Ok(&[warning]));
-    }
-
-    #[test]
-    fn a_warning_leaves_room_for_the_cause() {
-        let image = format!("{}:!", "x".repeat(250));
-        let Plan::Admit { warnings, .. } = planned(&Value::Null, &[&image], OnUnresolved::Warn)
-        else {
-            panic!("must be admitted");
-        };
-        assert!(
-            warnings[0].find("at most 255").is_some_and(|at| at < 256),
-            "{warnings:?}"
-        );
-    }
-
-    #[test]
-    fn stamps_never_push_a_pod_over_the_limit_for_annotations() {
-        let stamps = "digest.podrefresh.io/c0".len()
-            + A.len()
-            + "image.podrefresh.io/c0docker.io/library/a:latest".len();
-        let filled = |room: usize| json!({"x": "y".repeat(edits::ANNOTATIONS_BYTES - 1 - room)});
-        let edits = |room| match planned(&filled(room), &["a"], OnUnresolved::Warn) {
-            Plan::Admit {
-                edits, warnings, ..
-            } => (edits.len(), warnings.len()),
-            Plan::Deny { message } => panic!("{message}"),
-        };
-        assert_eq!(edits(stamps), (2, 0));
-        assert_eq!(edits(stamps - 1), (0, 1));
-    }
-}
+mod tests;

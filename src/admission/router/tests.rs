@@ -14,7 +14,7 @@ use testbed::{
 };
 
 use super::*;
-use crate::admission::mutate::Outcome;
+use crate::admission::outcome::{Hook, Outcome};
 use crate::{
     cluster::{Namespaces, Server},
     credentials::Keychain,
@@ -100,11 +100,19 @@ fn added(answer: &Value) -> Vec<(String, String)> {
 
 #[track_caller]
 fn check_count(metrics: &Metrics, outcome: Outcome, expected: u64) {
-    let label = crate::observe::metrics::Outcome {
+    let label = crate::observe::metrics::Reviewed {
+        path: Hook::Mutate.label(),
         outcome: outcome.label(),
     };
     let count = metrics.admission_reviews.get_or_create(&label).get();
     assert_eq!(count, expected, "{}", outcome.label());
+}
+
+/// Checks that `/metrics` has this line.
+#[track_caller]
+fn check_shown(metrics: &Metrics, line: &str) {
+    let page = metrics.render();
+    assert!(page.lines().any(|shown| shown == line), "{line} in {page}");
 }
 
 #[tokio::test]
@@ -130,8 +138,23 @@ async fn a_pod_is_stamped_with_what_the_registry_says_and_asks_once_an_image() {
     }
     assert_eq!(added(&answer), expected);
     assert_eq!(answer["warnings"], Value::Null);
+    let audited = format!(
+        "c0={}@{app}; c1={}@{side}; c2={}@{app}",
+        images[0], images[1], images[2]
+    );
+    assert_eq!(answer["auditAnnotations"], json!({"resolved": audited}));
     assert_eq!(registry.manifest_requests(), 2);
     check_count(&metrics, Outcome::Stamped, 1);
+    check_shown(
+        &metrics,
+        "podrefresh_admission_resolve_duration_seconds_count 1",
+    );
+    check_shown(
+        &metrics,
+        "podrefresh_admission_review_duration_seconds_count 1",
+    );
+    check_shown(&metrics, "podrefresh_admission_review_bytes_count 1");
+    check_shown(&metrics, "podrefresh_admission_deadline_hits_total 0");
 }
 
 #[tokio::test]
@@ -173,6 +196,44 @@ async fn a_registry_that_hangs_costs_its_own_containers_their_stamps() {
     assert!(warning.contains(&images[0]), "{warning}");
     assert!(warning.contains("did not answer in time"), "{warning}");
     check_count(&metrics, Outcome::Unresolved, 1);
+    check_shown(&metrics, "podrefresh_admission_deadline_hits_total 1");
+}
+
+#[tokio::test]
+async fn a_review_without_a_lookup_has_no_time_of_one() {
+    let (router, metrics) = webhook();
+    let image = format!("nginx@sha256:{}", "a".repeat(64));
+    create(&router, Value::Null, &[&image]).await;
+    check_count(&metrics, Outcome::Unchanged, 1);
+    check_shown(
+        &metrics,
+        "podrefresh_admission_resolve_duration_seconds_count 0",
+    );
+}
+
+#[tokio::test]
+async fn wishes_are_judged_on_a_path_of_their_own() {
+    let (router, metrics) = webhook();
+    let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+        "uid": "u", "operation": "CREATE", "kind": {"group": "", "version": "v1", "kind": "Namespace"},
+        "object": {"metadata": {"annotations": {"podrefresh.io/mode": "x"}}},
+    }});
+    for (path, allowed) in [("/validate", "false"), ("/mutate", "true")] {
+        let (status, body) = post(&router, path, review.to_string()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body.contains(&format!(r#""allowed":{allowed}"#)), "{body}");
+    }
+    let (status, _) = post(&router, "/validate", "{}").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    for (outcome, path) in [
+        ("denied", "validate"),
+        ("ignored", "mutate"),
+        ("invalid", "validate"),
+    ] {
+        let line =
+            format!(r#"podrefresh_admission_reviews_total{{path="{path}",outcome="{outcome}"}} 1"#);
+        check_shown(&metrics, &line);
+    }
 }
 
 #[tokio::test]
@@ -188,7 +249,12 @@ async fn an_image_that_does_not_exist_follows_the_pods_wish() {
     );
     assert_eq!(warned["warnings"].as_array().map(Vec::len), Some(1));
     let silent = create(&router, wish("admit"), &[&image]).await;
-    assert_eq!(silent, json!({"uid": "u", "allowed": true}));
+    let told = silent["auditAnnotations"]["unresolved"].as_str().unwrap();
+    assert!(told.starts_with(&format!("{image}: ")), "{told}");
+    assert_eq!(
+        silent,
+        json!({"uid": "u", "allowed": true, "auditAnnotations": {"unresolved": told}})
+    );
     let denied = create(&router, wish("deny"), &[&image]).await;
     assert_eq!(denied["allowed"], false);
     assert_eq!(denied["status"]["code"], 403);

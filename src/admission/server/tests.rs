@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use axum::{extract::State, routing::get};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -13,6 +11,8 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream as Client};
 
 use super::*;
+
+mod hostile;
 
 /// How long a test waits for what must happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -70,6 +70,7 @@ async fn start(limits: Limits) -> Running {
             get(async || -> &'static str { panic!("on purpose") }),
         )
         .route("/wait", get(wait))
+        .route("/large", get(async || vec![0_u8; 32 << 20]))
         .with_state(gate.clone());
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();

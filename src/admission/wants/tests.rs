@@ -1,0 +1,256 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+#[track_caller]
+fn with<T>(pod: &Value, ask: impl FnOnce(&Pod<'_>) -> T) -> T {
+    let text = pod.to_string();
+    ask(&serde_json::from_str(&text).unwrap())
+}
+
+/// Checks what the container `app` of `pod` wants in `mode`: `stamp …`, `pin …`, `nothing` or the cause.
+#[track_caller]
+fn check_want(pod: &Value, mode: Mode, expected: &str) {
+    let said = with(pod, |pod| {
+        match of(pod, pod.parts(), mode).pop().unwrap().want {
+            Want::Stamp(image) => format!("stamp {image}"),
+            Want::Pin { image, present } => format!("pin {image} {present:?}"),
+            Want::Nothing => "nothing".to_owned(),
+            Want::Unreadable { cause, .. } => cause,
+        }
+    });
+    assert!(said.contains(expected), "{said:?} must say {expected:?}");
+}
+
+#[track_caller]
+fn check_image(image: Value, expected: &str) {
+    let pod = json!({"spec": {"containers": [{"name": "app", "image": image}]}});
+    check_want(&pod, Mode::Stamp, expected);
+}
+
+#[track_caller]
+fn check_pin(image: &str, stamps: Value, expected: &str) {
+    let containers = json!([{"name": "app", "image": image}]);
+    let pod = json!({"metadata": {"annotations": stamps}, "spec": {"containers": containers}});
+    check_want(&pod, Mode::Pin, expected);
+}
+
+#[test]
+fn in_mode_pin_a_tag_and_our_own_pin_want_a_pin() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let pinned = format!("nginx:1.27@{digest}");
+    let stamps = |digest: &str, image: &str| json!({"digest.podrefresh.io/app": digest, "image.podrefresh.io/app": image});
+    let ours = stamps(&digest, "docker.io/library/nginx:1.27");
+    check_pin(
+        "nginx:1.27",
+        Value::Null,
+        "pin docker.io/library/nginx:1.27 None",
+    );
+    check_pin(
+        &pinned,
+        ours.clone(),
+        &format!("pin docker.io/library/nginx:1.27 Some({digest})"),
+    );
+    check_pin(&pinned, Value::Null, "nothing");
+    check_pin(
+        &pinned,
+        stamps(&digest, "docker.io/library/nginx:1.28"),
+        "nothing",
+    );
+    check_pin(&format!("nginx@{digest}"), ours, "nothing");
+}
+
+#[track_caller]
+fn check_mode(own: Option<&str>, default: Option<&str>, expected: Mode) {
+    let pod =
+        json!({"metadata": {"annotations": own.map(|own| json!({"podrefresh.io/mode": own}))}});
+    let defaults: Vec<_> = default
+        .map(|value| ("mode".into(), value.into()))
+        .into_iter()
+        .collect();
+    assert_eq!(with(&pod, |pod| mode(pod, &defaults)), expected);
+}
+
+#[test]
+fn the_pods_mode_goes_before_its_namespaces() {
+    check_mode(None, None, Mode::Stamp);
+    check_mode(None, Some("pin"), Mode::Pin);
+    check_mode(Some("stamp"), Some("pin"), Mode::Stamp);
+    check_mode(Some("pin"), None, Mode::Pin);
+    check_mode(Some("pinn"), None, Mode::Stamp);
+}
+
+#[test]
+fn a_tag_wants_a_stamp_and_a_digest_does_not() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    check_image(json!("nginx"), "stamp docker.io/library/nginx:latest");
+    check_image(json!("nginx:1.27"), "stamp docker.io/library/nginx:1.27");
+    check_image(json!("h:5000/a/b:c"), "stamp h:5000/a/b:c");
+    check_image(json!(format!("nginx@{digest}")), "nothing");
+    check_image(json!(format!("nginx:1.27@{digest}")), "nothing");
+}
+
+#[test]
+fn an_image_that_is_absent_or_wrong_is_no_accident() {
+    check_image(Value::Null, "must not be empty");
+    check_image(json!(""), "must not be empty");
+    check_image(json!("NGINX"), "lower case");
+    check_image(json!("nginx:"), "tag");
+    check_image(json!("nginx\n"), "");
+}
+
+#[test]
+fn all_kinds_of_containers_count_and_nameless_ones_do_not() {
+    let pod = json!({"spec": {
+        "initContainers": [
+            {"name": "init", "image": "a"},
+            {"name": "sidecar", "image": "b", "restartPolicy": "Always"},
+        ],
+        "containers": [
+            {"name": "app", "image": "c"}, {"image": "d"}, {"name": "", "image": "e"},
+            {"name": "a/b", "image": "f"}, {"name": "x".repeat(63), "image": "g"},
+            {"name": "x".repeat(64), "image": "h"},
+        ],
+    }});
+    let names = with(&pod, |pod| {
+        of(pod, pod.parts(), Mode::Stamp)
+            .iter()
+            .map(|wanted| wanted.name.len())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(names, [4, 7, 3, 63]);
+}
+
+#[track_caller]
+fn check_alone(metadata: Value, expected: bool) {
+    let pod = json!({ "metadata": metadata });
+    assert_eq!(with(&pod, is_left_alone), expected);
+}
+
+#[test]
+fn opted_out_and_mirror_pods_are_left_alone() {
+    check_alone(json!({"labels": {"podrefresh.io/enabled": "false"}}), true);
+    check_alone(json!({"labels": {"podrefresh.io/enabled": "true"}}), false);
+    check_alone(json!({"labels": {"podrefresh.io/enabled": "no"}}), false);
+    check_alone(
+        json!({"annotations": {"podrefresh.io/enabled": "false"}}),
+        false,
+    );
+    check_alone(
+        json!({"annotations": {"kubernetes.io/config.mirror": "x"}}),
+        true,
+    );
+    check_alone(json!({}), false);
+}
+
+#[track_caller]
+fn check_identity(spec: Value, secrets: &[&str], account: &str) {
+    let identity = with(&json!({ "spec": spec }), |pod| identity(pod, "shop"));
+    let secrets = secrets.iter().copied().map(Arc::from).collect();
+    assert_eq!(
+        identity,
+        PullIdentity {
+            namespace: "shop".into(),
+            secrets,
+            service_account: account.into(),
+        }
+    );
+}
+
+#[test]
+fn the_identity_keeps_the_order_of_the_secrets() {
+    check_identity(json!({}), &[], "default");
+    check_identity(
+        json!({"imagePullSecrets": [{"name": "b"}, {}, {"name": ""}, {"name": "a"}],
+            "serviceAccountName": "puller"}),
+        &["b", "a"],
+        "puller",
+    );
+    check_identity(json!({"serviceAccountName": ""}), &[], "default");
+}
+
+#[track_caller]
+fn check_wish(pod: Option<&str>, namespace: Option<&str>, expected: OnUnresolved) {
+    let annotations = pod.map(|value| json!({"podrefresh.io/on-unresolved": value}));
+    let defaults: Vec<(Box<str>, Box<str>)> = namespace
+        .map(|value| ("on-unresolved".into(), value.into()))
+        .into_iter()
+        .collect();
+    let pod = json!({"metadata": {"annotations": annotations}});
+    assert_eq!(with(&pod, |pod| on_unresolved(pod, &defaults)), expected);
+}
+
+#[test]
+fn the_pods_wish_goes_before_its_namespaces() {
+    check_wish(None, None, OnUnresolved::Warn);
+    check_wish(None, Some("deny"), OnUnresolved::Deny);
+    check_wish(Some("admit"), Some("deny"), OnUnresolved::Admit);
+    check_wish(Some("warn"), Some("deny"), OnUnresolved::Warn);
+    check_wish(Some("Deny"), None, OnUnresolved::Warn);
+}
+
+#[test]
+fn an_image_volume_is_stamped_under_a_name_that_no_container_has() {
+    let longest = "x".repeat(56);
+    let too_long = "x".repeat(57);
+    let volume = |name: &str| json!({"name": name, "image": {"reference": "a:1"}});
+    let pod = json!({"spec": {
+        "containers": [{"name": "app", "image": "c"}],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, volume("model"), volume(&longest), volume(&too_long)],
+    }});
+    let stamps = with(&pod, |pod| {
+        let wanted = of(pod, pod.parts(), Mode::Stamp).into_iter();
+        wanted
+            .map(|w| (w.stamp.into_owned(), w.want != Want::Nothing))
+            .collect::<Vec<_>>()
+    });
+    let volume = |name: &str| format!("volume.{name}");
+    assert_eq!(
+        stamps,
+        [
+            ("app".to_owned(), true),
+            (volume("model"), true),
+            (volume(&longest), true),
+            (volume(&too_long), false),
+        ]
+    );
+}
+
+/// Checks the names of the parts that differ between the specs of two pods.
+#[track_caller]
+fn check_changed(old: Value, new: Value, expected: &[&str], expected_ephemeral: &[&str]) {
+    let (old, new) = (
+        json!({"spec": old}).to_string(),
+        json!({"spec": new}).to_string(),
+    );
+    let (old, new): (Pod<'_>, Pod<'_>) = (
+        serde_json::from_str(&old).unwrap(),
+        serde_json::from_str(&new).unwrap(),
+    );
+    let names = |parts: Vec<Part<'_>>| {
+        let names = parts.iter().filter_map(|part| part.name.map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(changed(&new, &old)), expected);
+    assert_eq!(names(added(&new, &old)), expected_ephemeral);
+}
+
+#[test]
+fn what_has_another_image_is_told_by_its_name() {
+    let (a, b) = (
+        json!({"name": "a", "image": "x:1"}),
+        json!({"name": "b", "image": "x:1"}),
+    );
+    let a2 = json!({"name": "a", "image": "x:2", "tty": true});
+    let lists = |init: &Value, containers: &[&Value], debug: &[&Value]| json!({"initContainers": [init], "containers": containers, "ephemeralContainers": debug});
+    check_changed(lists(&a, &[&b], &[]), lists(&a, &[&b], &[]), &[], &[]);
+    check_changed(lists(&a, &[&b], &[]), lists(&a2, &[&b], &[]), &["a"], &[]);
+    check_changed(
+        lists(&b, &[&a], &[&a]),
+        lists(&b, &[&a2], &[&a, &b]),
+        &["a"],
+        &["b"],
+    );
+    check_changed(lists(&b, &[&a], &[&a]), lists(&b, &[&a], &[&a2]), &[], &[]);
+    check_changed(json!(null), lists(&b, &[&a], &[]), &["b", "a"], &[]);
+}
