@@ -16,6 +16,7 @@ use crate::{
     cluster::{About, Eviction, Evictor, Leadership, Namespaces, Recorder},
     error::Chain,
     observe::metrics::{self, Metrics},
+    policy::Scope,
 };
 
 /// The one who evicts.
@@ -30,6 +31,8 @@ pub(super) struct Actor {
     /// Who may evict.
     pub(super) leadership: Leadership,
     /// Whose pods may be evicted.
+    pub(super) whose: Scope,
+    /// The namespaces as they are right before.
     pub(super) namespaces: Namespaces,
     /// Where Events go.
     pub(super) recorder: Recorder,
@@ -60,7 +63,7 @@ impl Actor {
         }
         // Those before it may have taken a while.
         let home = self.namespaces.get(&pod.namespace);
-        let is_ours = home.is_some_and(|home| home.enabled && !home.terminating);
+        let is_ours = home.is_some_and(|home| home.takes_part(self.whose));
         if !is_ours || !outdated.wishes.window.open(Timestamp::now()) {
             return true;
         }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::Platform,
-    policy::{Children, Container, Digest, Running, Verdict, verdict},
-    registry::{Lookup, Manifest},
+    policy::{Container, Digest, Running, Verdict},
+    registry::{Lookup, Manifest, by_manifests},
 };
 
 /// The first pause after a question without an answer; it doubles up to the poll interval.
@@ -64,6 +64,7 @@ pub(super) enum Landed {
 #[derive(Debug)]
 struct Fact<T> {
     answer: Option<T>,
+    /// Failures in a row.
     failures: u32,
     /// When to ask; `None` when there is nothing more to ask.
     next: Option<Instant>,
@@ -160,50 +161,37 @@ impl Facts {
         manifests.chain(platforms).min()
     }
 
-    /// Takes in an answer.
-    pub(super) fn landed(&mut self, landed: Landed, now: Instant) {
+    /// Takes in an answer; says whether with it a manifest begins to fail that did not before.
+    pub(super) fn landed(&mut self, landed: Landed, now: Instant) -> bool {
         match landed {
             Landed::Manifest(key, answer, least) => {
                 let Some(fact) = self.manifests.get_mut(&key) else {
-                    return;
+                    return false;
                 };
                 let again = match answer {
                     ManifestFact::Read(_) => None,
                     // It may come back, but nobody waits for it.
                     ManifestFact::Gone => Some(self.interval),
-                    ManifestFact::Failed => Some(fact.pause(self.interval).max(least)),
+                    ManifestFact::Failed => {
+                        let pause = fact.pause(self.interval).max(least);
+                        fact.settle(Some(answer), Some(pause), now);
+                        return fact.failures == 1;
+                    }
                 };
+                fact.failures = 0;
                 fact.settle(Some(answer), again, now);
+                false
             }
             Landed::Platform(node, answer) => {
                 let Some(fact) = self.platforms.get_mut(&node) else {
-                    return;
+                    return false;
                 };
                 let again = answer.is_none().then(|| fact.pause(self.interval));
                 fact.settle(answer, again, now);
+                false
             }
         }
     }
-}
-
-/// Returns the verdict by what stands in the manifests of the target, the stamp and the running image.
-fn by_manifests(
-    container: &Container,
-    target: &Digest,
-    manifests: &[Option<Arc<Manifest>>; 3],
-    platform: Option<&Platform>,
-) -> Verdict {
-    let [of_target, ..] = manifests;
-    let images = manifests
-        .each_ref()
-        .map(|manifest| manifest.as_ref()?.image_for(platform));
-    let children = Children {
-        of_target: of_target.as_ref().map_or(&[], |it| it.children()),
-        target: images[0],
-        stamp: images[1],
-        running: images[2],
-    };
-    verdict(container, Some(target), Some(children))
 }
 
 /// Returns what is known under `key`, which is in use from now on.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cluster::{Workload, WorkloadKind},
     policy::{
-        Digest, Namespace, Owner, OwnerKind, Pod, Running, Stamp,
+        Digest, Namespace, Owner, OwnerKind, Pod, Running, Scope, Stamp,
         fixture::{Fixture, container, digest, pod},
         gate::Limits,
     },
@@ -39,6 +39,8 @@ pub(super) const fn limits() -> Limits {
         confirm_after: seconds(10),
         progress_deadline: seconds(600),
         per_minute: 30,
+        per_namespace: None,
+        per_node: None,
     }
 }
 
@@ -75,6 +77,8 @@ pub(super) fn deployment(name: &str, desired: u32) -> Workload {
         desired,
         paused: false,
         rolling: false,
+        stuck: false,
+        rolls: true,
         generation: 1,
         resource_version: "1".to_owned(),
         refreshed: None,
@@ -115,7 +119,7 @@ pub(super) fn stamp(pod: &mut Pod, version: u8) {
 }
 
 /// Answers that a manifest is an image, unlike all others.
-fn image(question: Question) -> Landed {
+pub(super) fn image(question: Question) -> Landed {
     let Question::Manifest(lookup, digest) = question else {
         panic!("images are the same on all nodes");
     };
@@ -131,6 +135,8 @@ pub(super) struct Stage {
     pub(super) second: u64,
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) namespace: Namespace,
+    /// Whose pods are looked at.
+    pub(super) whose: Scope,
     pub(super) sightings: Sightings,
     pub(super) suspects: Suspects,
     pub(super) facts: Facts,
@@ -150,9 +156,11 @@ impl Stage {
             namespace: Namespace {
                 name: "shop".into(),
                 enabled: true,
+                opted_out: false,
                 terminating: false,
                 annotations: Arc::new([]),
             },
+            whose: Scope::OptedIn,
             sightings: Sightings::new(seconds(300), start),
             suspects: Suspects::default(),
             facts: Facts::new(seconds(300)),
@@ -186,7 +194,13 @@ impl Stage {
             suspects: &mut self.suspects,
             facts: &mut self.facts,
         };
-        self.survey = survey::take(&self.pods, |_| Some(Arc::clone(&namespace)), hints, now);
+        self.survey = survey::take(
+            &self.pods,
+            |_| Some(Arc::clone(&namespace)),
+            self.whose,
+            hints,
+            now,
+        );
     }
 
     /// Lets the registry say that the tag of `lookup` means `version`, asked for now.

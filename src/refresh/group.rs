@@ -14,11 +14,13 @@ use super::{
     facts::Doubt,
     memory::Memory,
     survey::{self, Outdated, Survey},
+    template::Template,
 };
-use crate::cluster::About;
+use crate::cluster::{About, Workload};
 use crate::policy::{
     Digest, Owner, Pod,
-    gate::{self, Hold, Limits, Member},
+    gate::{self, Hold, Limits, Made, Member, Past},
+    wishes::Strategy,
 };
 
 /// The pods of one moment, and what is to say of them.
@@ -42,6 +44,16 @@ impl Scene<'_> {
     /// So a clock that is set neither makes a digest old nor forgets an eviction.
     pub(super) fn wall_at(&self, at: Instant) -> Timestamp {
         self.wall - self.now.saturating_duration_since(at)
+    }
+
+    /// Returns what has been used up of the budgets.
+    pub(super) fn past(&self, memory: &Memory) -> Vec<Past> {
+        let past = memory.evictions().map(|spent| Past {
+            at: self.wall_at(spent.at),
+            namespace: spent.namespace.clone(),
+            node: spent.node.clone(),
+        });
+        past.collect()
     }
 
     /// Returns the places of the pods in `namespace`.
@@ -127,6 +139,9 @@ impl Group {
     ) -> gate::Workload<'a> {
         let uid = self.workload.as_deref();
         let missed = self.missed(scene);
+        let template = self.template(scene, memory);
+        let made =
+            |outdated: &Outdated| template.as_ref().map_or(Made::Now, |it| it.made(outdated));
         let member = |&index: &usize| {
             let pod: &'a Pod = &scene.pods[index];
             Member {
@@ -137,7 +152,9 @@ impl Group {
                     survey::Standing::Unknown => gate::Standing::Unknown,
                     survey::Standing::Current => gate::Standing::Current,
                     survey::Standing::Outdated(at) => {
-                        gate::Standing::Outdated(facts(scene, &scene.survey.outdated[at], &missed))
+                        let outdated = &scene.survey.outdated[at];
+                        let facts = facts(scene, outdated, &missed, made(outdated));
+                        gate::Standing::Outdated(facts)
                     }
                 },
             }
@@ -151,8 +168,25 @@ impl Group {
         gate::Workload {
             desired,
             recent,
+            single: uid
+                .and_then(|uid| memory.workload(uid))
+                .map(Workload::is_single),
+            rollouts: template.as_ref().map(Template::rollouts),
             members: self.members.iter().map(member).collect(),
         }
+    }
+
+    /// Returns its template, where it is needed and known well enough to say whether the workload may be restarted.
+    pub(super) fn template<'a>(
+        &self,
+        scene: Scene<'_>,
+        memory: &'a Memory,
+    ) -> Option<Template<'a>> {
+        let restarts =
+            |it: &Outdated| matches!(it.wishes.strategy, Strategy::Restart | Strategy::Auto);
+        let workload = memory.template(self.workload.as_deref()?, scene.now)?;
+        let is_needed = self.outdated(scene).any(restarts);
+        is_needed.then(|| Template::new(workload, self.outdated(scene)))
     }
 
     /// Returns its pods that are not on their way out, and what their verdicts come to.
@@ -202,20 +236,31 @@ impl Group {
     /// was first seen, is Ready, and is outdated for it all the same (a stale mirror, an image from the
     /// node's cache).
     fn missed<'a>(&self, scene: Scene<'a>) -> Missed<'a> {
-        let mut missed = Missed::new();
-        for outdated in self
-            .outdated(scene)
-            .filter(|it| it.pod.ready && it.doubt.is_none())
-        {
-            let late = (outdated.moved.iter()).filter(|moved| is_late(scene, outdated, moved));
-            missed.extend(late.map(|moved| (&*moved.container, &moved.to.digest)));
+        let mut missed = Missed::default();
+        for outdated in self.outdated(scene).filter(|it| it.pod.ready) {
+            for moved in &outdated.moved {
+                if !is_late(scene, outdated, moved) {
+                    continue;
+                }
+                let what = (&*moved.container, &moved.to.digest);
+                if outdated.doubt.is_none() && outdated.since <= moved.to.last {
+                    missed.certain.insert(what);
+                } else {
+                    missed.suspected.insert(what);
+                }
+            }
         }
         missed
     }
 }
 
 /// Returns what the API server refused the pod's eviction for, while it is too early to ask again.
-fn refused(pod: &Pod, workload: Option<&str>, memory: &Memory, now: Instant) -> Option<Hold> {
+pub(super) fn refused(
+    pod: &Pod,
+    workload: Option<&str>,
+    memory: &Memory,
+    now: Instant,
+) -> Option<Hold> {
     if workload.is_some_and(|uid| memory.workloads.hold(uid, now)) {
         return Some(Hold::Refused);
     }
@@ -224,40 +269,59 @@ fn refused(pod: &Pod, workload: Option<&str>, memory: &Memory, now: Instant) -> 
     (budget || memory.pods.hold(&pod.uid, now)).then_some(Hold::Pdb)
 }
 
-/// Says whether the pod was created when the container's tag meant what it should run, as it is certain now.
+/// Says whether the pod was created when the container's tag meant what it should run.
+///
+/// Nobody is evicted for a digest before `confirm_after` has passed since it was first seen, so that replacements
+/// are at least as late. Half of it is left to clocks that differ, and to a cache that showed a pod late.
 fn is_late(scene: Scene<'_>, outdated: &Outdated, moved: &survey::Moved) -> bool {
-    let first = scene.wall_at(moved.to.first);
-    outdated.since <= moved.to.last && moved.to.precedes(first, outdated.pod.created)
+    scene.survey.clock.is_some_and(|clock| {
+        let first = clock.best(moved.to.first, (scene.now, scene.wall));
+        let soonest = first + scene.limits.confirm_after / 2;
+        moved.to.precedes(soonest, outdated.pod.created)
+    })
 }
 
-/// Containers and the digests they should run by now.
-type Missed<'a> = HashSet<(&'a str, &'a Digest)>;
+/// Containers and the digests that a pod should run by now that does not.
+#[derive(Debug, Default)]
+struct Missed<'a> {
+    certain: HashSet<(&'a str, &'a Digest)>,
+    /// It may be that the tag has moved on, and the pod runs what it means by now: nobody else goes before that is
+    /// known, which the next sighting tells.
+    suspected: HashSet<(&'a str, &'a Digest)>,
+}
 
-fn facts<'a>(scene: Scene<'a>, outdated: &'a Outdated, missed: &Missed<'_>) -> gate::Outdated<'a> {
+fn facts<'a>(
+    scene: Scene<'a>,
+    outdated: &'a Outdated,
+    missed: &Missed<'_>,
+    made: Made,
+) -> gate::Outdated<'a> {
     // A replacement that came back as old as before is given time to become ready before it goes, too:
     // else one that crashes would be evicted again and again.
-    let age = scene.wall.duration_since(outdated.pod.created);
+    let created = outdated.pod.created;
+    let age = (scene.survey.clock).map(|clock| clock.at(scene.now).duration_since(created));
     let deadline = SignedDuration::try_from(scene.limits.progress_deadline);
-    let young = deadline.is_ok_and(|deadline| age < deadline);
-    let targets = (outdated.moved.iter())
-        .map(|moved| gate::Target {
+    let young = deadline.is_ok_and(|deadline| age.is_none_or(|age| age < deadline));
+    let target = |moved: &survey::Moved| {
+        let what = (&*moved.container, &moved.to.digest);
+        // What the tag meant before the pod was seen so says nothing against it, and nothing has been
+        // seen before it is known that this is another image at all.
+        let is_certain = outdated.since <= moved.to.last && outdated.doubt != Some(Doubt::Open);
+        let counts = is_certain && !missed.suspected.contains(&what);
+        gate::Target {
             first_seen: scene.wall_at(moved.to.first),
             last_seen: scene.wall_at(moved.to.last),
-            // What the tag meant before the pod was seen so says nothing against it, and nothing has been
-            // seen before it is known that this is another image at all.
-            sightings: if outdated.since <= moved.to.last && outdated.doubt != Some(Doubt::Open) {
-                moved.to.sightings
-            } else {
-                0
-            },
-            ineffective: missed.contains(&(&*moved.container, &moved.to.digest))
-                || young && is_late(scene, outdated, moved),
-        })
-        .collect();
+            sightings: if counts { moved.to.sightings } else { 0 },
+            ineffective: missed.certain.contains(&what)
+                || young && outdated.since <= moved.to.last && is_late(scene, outdated, moved),
+        }
+    };
+    let targets = outdated.moved.iter().map(target).collect();
     gate::Outdated {
         wishes: &outdated.wishes,
         targets,
         registry_failing: outdated.registry_failing || outdated.doubt == Some(Doubt::Failing),
+        made,
     }
 }
 

@@ -39,16 +39,20 @@ pub(super) struct Memory {
     belongs: HashMap<Box<str>, Box<str>>,
     /// Pods that are going for our sake, by uid; with a time, only until then.
     going: HashMap<Box<str>, Option<Instant>>,
+    /// Pods whose owner was restarted for their sake, by uid.
+    restarted: HashSet<Box<str>>,
     /// The workloads that have lost pods for our sake and do not run the new image all over yet.
     pub(super) turning: HashMap<Box<str>, Turn>,
-    /// When evictions of the last minute were answered, oldest first, and in which namespace.
-    evictions: VecDeque<(Instant, Arc<str>)>,
+    /// The evictions and restarts of the last minute, oldest first.
+    evictions: VecDeque<Spent>,
     /// Pods that the API server refused to evict.
     pub(super) pods: Waits,
     /// Workloads whose ready pods it refused to evict: a budget.
     pub(super) ready: Waits,
     /// Workloads of which it refused to evict any pod.
     pub(super) workloads: Waits,
+    /// Workloads whose last reading is good enough to hold their restart back.
+    pub(super) rollouts: Waits,
     /// Direct owners whose workload could not be read.
     pub(super) owners: Waits,
     /// The API server itself.
@@ -63,6 +67,17 @@ struct Reading {
     used: Instant,
 }
 
+/// An eviction or a restart, as the budgets count it.
+#[derive(Debug, Clone)]
+pub(super) struct Spent {
+    /// When it was answered.
+    pub(super) at: Instant,
+    /// The namespace.
+    pub(super) namespace: Arc<str>,
+    /// The pod's node; none for a restart.
+    pub(super) node: Option<Arc<str>>,
+}
+
 /// A workload whose pods are being replaced.
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
@@ -72,7 +87,7 @@ pub(super) struct Turn {
     pub(super) namespace: Arc<str>,
     /// What the pod evicted last was to run.
     pub(super) targets: String,
-    /// How many pods were evicted.
+    /// How many pods were evicted; a restart evicts none.
     pub(super) evicted: u32,
     /// Until when it is waited for.
     pub(super) until: Instant,
@@ -86,11 +101,13 @@ impl Memory {
             readings: HashMap::new(),
             belongs: HashMap::new(),
             going: HashMap::new(),
+            restarted: HashSet::new(),
             turning: HashMap::new(),
             evictions: VecDeque::new(),
             pods: waits(),
             ready: waits(),
             workloads: waits(),
+            rollouts: waits(),
             owners: waits(),
             server: Waits::new(SERVER_PAUSES.0, SERVER_PAUSES.1),
         }
@@ -98,11 +115,13 @@ impl Memory {
 
     /// Forgets what is over at `now`; `pods` are the uids of all pods that are still seen.
     pub(super) fn tidy<'a>(&mut self, now: Instant, pods: impl Iterator<Item = &'a str>) {
-        if !self.going.is_empty() {
-            let seen: HashSet<&str> = pods.filter(|uid| self.going.contains_key(*uid)).collect();
+        if !self.going.is_empty() || !self.restarted.is_empty() {
+            let is_known = |uid: &&str| self.going.contains_key(*uid) || self.is_restarted(uid);
+            let seen: HashSet<&str> = pods.filter(is_known).collect();
             self.going.retain(|uid, until| {
                 seen.contains(&**uid) && until.is_none_or(|until| now < until)
             });
+            self.restarted.retain(|uid| seen.contains(&**uid));
         }
         self.readings.retain(|_, reading| now < reading.used + KEEP);
         let readings = &self.readings;
@@ -112,13 +131,14 @@ impl Memory {
         while self
             .evictions
             .front()
-            .is_some_and(|(at, _)| *at + MINUTE < now)
+            .is_some_and(|spent| spent.at + MINUTE < now)
         {
             self.evictions.pop_front();
         }
         for waits in [&mut self.pods, &mut self.ready, &mut self.workloads] {
             waits.tidy(now);
         }
+        self.rollouts.tidy(now);
         self.owners.tidy(now);
         self.server.tidy(now);
     }
@@ -158,6 +178,14 @@ impl Memory {
         self.readings.get(uid).map(|reading| &reading.workload)
     }
 
+    /// Returns a workload as it may be judged by whether it can be restarted at `now`, the beginning of a look:
+    /// read since then, or not long enough ago to read it again while it is known to hold its restart back.
+    pub(super) fn template(&self, uid: &str, now: Instant) -> Option<&Workload> {
+        let reading = self.readings.get(uid)?;
+        let is_good = now <= reading.at || self.rollouts.hold(uid, now);
+        is_good.then_some(&reading.workload)
+    }
+
     /// Notes that a workload has pods that are of interest, so that it is not forgotten.
     pub(super) fn keep(&mut self, uid: &str, now: Instant) {
         if let Some(reading) = self.readings.get_mut(uid) {
@@ -183,29 +211,49 @@ impl Memory {
         self.going.contains_key(pod)
     }
 
+    /// Says whether the API server has said that the pod goes, for our sake.
+    pub(super) fn has_gone(&self, pod: &str) -> bool {
+        matches!(self.going.get(pod), Some(None))
+    }
+
     /// Says whether any pod is on its way out for our sake.
     pub(super) fn anything_goes(&self) -> bool {
         !self.going.is_empty()
     }
 
-    /// Counts an eviction against the budget.
-    pub(super) fn spend(&mut self, namespace: &Arc<str>, now: Instant) {
-        self.evictions.push_back((now, namespace.clone()));
+    /// Notes that the pod's owner was restarted for its sake, or may have been.
+    pub(super) fn restarted(&mut self, pod: &str) {
+        self.restarted.insert(pod.into());
     }
 
-    /// Returns when evictions of the last minute were answered, and in which namespace.
-    pub(super) fn evictions(&self) -> impl Iterator<Item = (Instant, &str)> {
-        self.evictions.iter().map(|(at, ns)| (*at, &**ns))
+    /// Says whether the pod's owner was restarted for its sake.
+    pub(super) fn is_restarted(&self, pod: &str) -> bool {
+        self.restarted.contains(pod)
+    }
+
+    /// Counts the eviction of a pod on `node`, or a restart, against the budgets.
+    pub(super) fn spend(&mut self, namespace: &Arc<str>, node: Option<&Arc<str>>, now: Instant) {
+        self.evictions.push_back(Spent {
+            at: now,
+            namespace: namespace.clone(),
+            node: node.cloned(),
+        });
+    }
+
+    /// Returns the evictions and restarts of the last minute.
+    pub(super) fn evictions(&self) -> impl Iterator<Item = &Spent> {
+        self.evictions.iter()
     }
 
     /// Returns the first time after `now` at which something here stops holding pods back.
     pub(super) fn next_end(&self, now: Instant) -> Option<Instant> {
         let doubts = self.going.values().filter_map(|until| *until);
-        let budget = self.evictions.front().map(|(at, _)| *at + MINUTE);
+        let budget = self.evictions.front().map(|spent| spent.at + MINUTE);
         let waits = [
             &self.pods,
             &self.ready,
             &self.workloads,
+            &self.rollouts,
             &self.owners,
             &self.server,
         ];

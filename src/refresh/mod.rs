@@ -5,34 +5,45 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::{
     cluster::{Leadership, Namespaces, Pods, Recorder, Server},
     observe::metrics::Metrics,
-    policy::gate::Limits,
+    policy::{Scope, gate::Limits},
     registry::Resolver,
 };
 
 mod act;
+mod clock;
+mod ears;
 mod facts;
 #[cfg(test)]
 mod fixture;
 mod group;
+mod ledger;
 mod memory;
+mod once;
 mod outcome;
+mod pass;
 mod poller;
 mod read;
 mod reader;
+mod report;
+mod restart;
 mod rhythm;
 mod sightings;
+#[cfg(test)]
+mod simulation;
 mod survey;
 mod suspects;
 mod tally;
 mod target;
 mod tell;
+mod template;
 mod term;
 mod waits;
+
+pub use once::{Orders, once};
+pub use report::{Change, End, Progress, Report, Row, State, Summary, Unresolved};
 
 /// What the operator has set.
 #[derive(Debug, Clone)]
@@ -43,6 +54,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether evictions are only tried.
     pub dry_run: bool,
+    /// Whose pods are refreshed.
+    pub whose: Scope,
 }
 
 /// The parts of the house that refreshing uses.
@@ -50,7 +63,7 @@ pub struct Settings {
 pub struct Parts {
     /// The API server, for reads and evictions.
     pub server: Server,
-    /// All pods.
+    /// All pods, or those that are asked for.
     pub pods: Pods,
     /// All namespaces.
     pub namespaces: Namespaces,
@@ -71,13 +84,13 @@ pub struct Parts {
 pub async fn run(parts: Parts, settings: Settings) {
     parts.pods.wait_synced().await;
     parts.namespaces.wait_synced().await;
-    let mut leads = parts.leadership.changed();
+    let mut terms = parts.leadership.changed();
     loop {
-        if leads.wait_for(|leads| *leads).await.is_err() && !parts.leadership.leads(Instant::now())
-        {
+        let term = terms.wait_for(Option::is_some).await.map(|term| *term);
+        let Ok(Some(number)) = term else {
             // Nobody will ever elect us.
             return std::future::pending().await;
-        }
-        term::Term::new(&parts, &settings).lead().await;
+        };
+        term::Term::new(&parts, &settings, number).lead().await;
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn note(
                 // Nobody knows whether it was done.
                 let doubt = if code == 0 { SILENCE } else { FAILURE };
                 memory.goes(&pod.uid, Some(after(now, doubt)));
-                memory.spend(&pod.namespace, now);
+                memory.spend(&pod.namespace, pod.node.as_ref(), now);
             }
             news = memory.workloads.refused(workload, label, None, now);
             if is_away(cause) {
@@ -106,7 +106,7 @@ pub(super) fn note(
 
 fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
     let Asked { pod, workload, .. } = asked;
-    memory.spend(&pod.namespace, now);
+    memory.spend(&pod.namespace, pod.node.as_ref(), now);
     for waits in [&mut memory.ready, &mut memory.workloads] {
         waits.over(workload);
     }
@@ -130,10 +130,11 @@ fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
     true
 }
 
-/// Says whether the API server is away or has trouble of its own, so that others would fare no better.
-fn is_away(cause: &CallError) -> bool {
+/// Says whether the API server is away, has trouble of its own or does not know us, so that others would fare no
+/// better.
+pub(super) fn is_away(cause: &CallError) -> bool {
     matches!(cause, CallError::Timeout(_) | CallError::Unreachable(_))
-        || matches!(cause.code(), 502..=504)
+        || matches!(cause.code(), 401 | 502..=504)
 }
 
 #[cfg(test)]

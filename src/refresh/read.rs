@@ -26,7 +26,7 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 /// How often it is planned anew what may go, as workloads have fewer pods than they want.
-const ROUNDS: usize = 4;
+pub(super) const ROUNDS: usize = 4;
 
 /// Workloads read in a pass only to tell about them by their names.
 const TO_TELL: usize = 64;
@@ -66,6 +66,7 @@ pub(super) async fn read(
         let mut wanted = wanted(&groups, scene, moment, memory);
         if round == 0 {
             wanted.extend(unnamed(&groups, scene, memory).take(TO_TELL));
+            wanted.extend(short(&groups, scene, memory).take(TO_TELL));
         }
         wanted.retain(|group| tried.insert(group.owner.uid.clone()));
         let over = ROUNDS <= round || until <= Instant::now();
@@ -84,8 +85,8 @@ pub(super) fn views<'a>(
     memory: &Memory,
 ) -> Vec<gate::Workload<'a>> {
     let mut recent: HashMap<&str, u32> = HashMap::new();
-    for (_, namespace) in memory.evictions() {
-        *recent.entry(namespace).or_default() += 1;
+    for spent in memory.evictions() {
+        *recent.entry(&spent.namespace).or_default() += 1;
     }
     let recent = |group: &Group| recent.get(&*group.namespace).copied().unwrap_or_default();
     (groups.iter())
@@ -94,7 +95,7 @@ pub(super) fn views<'a>(
 }
 
 /// Returns the groups that would lose a pod.
-fn wanted<'g>(
+pub(super) fn wanted<'g>(
     groups: &'g [Group],
     scene: Scene<'_>,
     moment: &Moment<'_>,
@@ -102,7 +103,9 @@ fn wanted<'g>(
 ) -> Vec<&'g Group> {
     let views = views(groups, scene, memory);
     let plan = plan(moment, &views);
-    let go: HashSet<&str> = plan.go.iter().map(|member| &*member.pod.uid).collect();
+    let restarted = plan.restart.iter().flat_map(|restart| &restart.members);
+    let go = plan.go.iter().chain(restarted);
+    let go: HashSet<&str> = go.map(|member| &*member.pod.uid).collect();
     (groups.iter().zip(&views))
         .filter(|(_, view)| (view.members.iter()).any(|member| go.contains(&*member.pod.uid)))
         .map(|(group, _)| group)
@@ -119,6 +122,30 @@ fn unnamed<'g>(
         group.about(memory, scene.now).is_none()
             && (group.outdated(scene))
                 .any(|outdated| outdated.is_certain(scene.limits.confirm_after))
+    })
+}
+
+/// Returns the groups whose outdated pods have all been replaced, and that do not have all the pods that they want,
+/// as far as is known: after a restart a Deployment's new ones belong to a ReplicaSet of their own, and any workload
+/// may have been scaled down meanwhile.
+fn short<'g>(
+    groups: &'g [Group],
+    scene: Scene<'_>,
+    memory: &Memory,
+) -> impl Iterator<Item = &'g Group> {
+    groups.iter().filter(move |group| {
+        let Some(uid) = &group.workload else {
+            return false;
+        };
+        let workload = memory.workload(uid);
+        let is_up = || group.is_fresh(scene, memory, 1);
+        !memory.rollouts.hold(uid, scene.now)
+            && group.outdated(scene).next().is_none()
+            && workload.is_some_and(|it| !group.is_fresh(scene, memory, it.desired))
+            && memory
+                .turning
+                .get(uid)
+                .is_some_and(|turn| turn.evicted == 0 || is_up())
     })
 }
 
@@ -171,7 +198,7 @@ async fn one(
 }
 
 /// Notes that a workload could not be read. Its pods are held, as nobody knows how many of them are wanted.
-fn unread(group: &Group, error: &OwnerError, memory: &mut Memory, now: Instant) {
+pub(super) fn unread(group: &Group, error: &OwnerError, memory: &mut Memory, now: Instant) {
     let (owner, label) = (&group.owner, error.label());
     memory.unread(&owner.uid);
     if let OwnerError::Unread { source, .. } = error {

@@ -13,7 +13,7 @@ use crate::{
     cluster::{CallError, Nodes},
     error::Chain,
     policy::Digest,
-    registry::{Fault, Lookup, Resolver},
+    registry::{Fault, Lookup, LookupError, Resolver},
 };
 
 /// Questions under way at the same time.
@@ -26,7 +26,7 @@ pub(super) struct Reader {
     nodes: Nodes,
     /// What is known so far.
     pub(super) facts: Facts,
-    flights: JoinSet<Landed>,
+    flights: JoinSet<(Landed, Option<LookupError>)>,
 }
 
 impl Reader {
@@ -54,7 +54,7 @@ impl Reader {
                         Question::Manifest(lookup, digest) => {
                             manifest(&resolver, lookup, digest).await
                         }
-                        Question::Platform(node) => platform(&nodes, node).await,
+                        Question::Platform(node) => (platform(&nodes, node).await, None),
                     }
                 });
             }
@@ -62,8 +62,11 @@ impl Reader {
             let due = self.facts.soonest().filter(|_| !is_full);
             tokio::select! {
                 Some(landed) = self.flights.join_next() => {
-                    let landed = landed.expect("a reading must not panic");
-                    self.facts.landed(landed, Instant::now());
+                    let (landed, error) = landed.expect("a reading must not panic");
+                    let begins = self.facts.landed(landed, Instant::now());
+                    if let Some(error) = error {
+                        tell_failing(&error, begins);
+                    }
                     return;
                 }
                 () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
@@ -73,21 +76,40 @@ impl Reader {
     }
 }
 
-async fn manifest(resolver: &Resolver, lookup: Lookup, digest: Digest) -> Landed {
-    let mut least = Duration::ZERO;
-    let fact = match resolver.manifest(&lookup, &digest).await {
-        Ok(manifest) => ManifestFact::Read(manifest),
-        Err(error) if matches!(error.fault, Fault::NotFound) => ManifestFact::Gone,
+/// Reads a manifest; where that fails, why.
+async fn manifest(
+    resolver: &Resolver,
+    lookup: Lookup,
+    digest: Digest,
+) -> (Landed, Option<LookupError>) {
+    let (fact, least, error) = match resolver.manifest(&lookup, &digest).await {
+        Ok(manifest) => (ManifestFact::Read(manifest), Duration::ZERO, None),
+        Err(error) if matches!(error.fault, Fault::NotFound) => {
+            (ManifestFact::Gone, Duration::ZERO, None)
+        }
         Err(error) => {
-            least = error.retry_after().unwrap_or_default();
-            warn!(
-                image = %error.image, registry.host = %error.host, reason = error.label(), error = %Chain(&error),
-                "No pod goes for {} until it can be compared: {}", lookup.image, Chain(&error)
-            );
-            ManifestFact::Failed
+            let least = error.retry_after().unwrap_or_default();
+            (ManifestFact::Failed, least, Some(error))
         }
     };
-    Landed::Manifest((lookup, digest), fact, least)
+    (Landed::Manifest((lookup, digest), fact, least), error)
+}
+
+/// Says that a manifest cannot be read: aloud when that begins, and not at each try from then on.
+fn tell_failing(error: &LookupError, begins: bool) {
+    let (image, host, reason) = (&error.image, &error.host, error.label());
+    let error = Chain(error);
+    if begins {
+        warn!(
+            image = %image, registry.host = %host, reason, error = %error,
+            "No pod goes for {image} until it can be compared: {error}"
+        );
+    } else {
+        debug!(
+            image = %image, registry.host = %host, reason, error = %error,
+            "No pod goes for {image} until it can be compared: {error}"
+        );
+    }
 }
 
 async fn platform(nodes: &Nodes, node: Arc<str>) -> Landed {

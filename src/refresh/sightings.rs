@@ -4,14 +4,17 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::target::{Target, after};
+use super::{
+    clock::ServerClock,
+    target::{Target, after},
+};
 use crate::{
     policy::Digest,
     registry::{Lookup, LookupError},
@@ -29,6 +32,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 
 /// The least time between two lookups of one reference, however eagerly it is waited for.
 const GAP: Duration = Duration::from_secs(1);
+
+/// A fault that came as often as this in a row is none that passes soon: about 15 seconds.
+const PERSISTENT: u32 = 3;
 
 /// How much earlier than due an answer may have been asked for by another: pods of many namespaces
 /// use the same image, and need not ask for it one by one.
@@ -137,10 +143,13 @@ pub(super) struct Sightings {
     known: HashMap<Lookup, Sighting>,
     /// When the references in use were counted last.
     counted: Instant,
+    /// What the API server's clock shows.
+    pub(super) clock: Option<ServerClock>,
     /// Nothing is due before.
     soonest: Instant,
     start: Instant,
-    phases: RandomState,
+    /// A random number, so that no two replicas or clusters ask for an image at the same time.
+    phases: u64,
 }
 
 impl Sightings {
@@ -150,10 +159,18 @@ impl Sightings {
             interval,
             known: HashMap::new(),
             counted: now,
+            clock: None,
             soonest: now,
             start: now,
-            phases: RandomState::new(),
+            phases: fastrand::u64(..),
         }
+    }
+
+    /// Gives each image the place in the interval that it has by `phases`, for runs that can be repeated.
+    #[cfg(test)]
+    pub(super) const fn seeded(mut self, phases: u64) -> Self {
+        self.phases = phases;
+        self
     }
 
     /// Begins a count of the references in use.
@@ -170,12 +187,43 @@ impl Sightings {
         sighting
     }
 
+    /// Returns how many of the references in use have been answered for once, with a digest or a failure,
+    /// and how many there are.
+    pub(super) fn answered(&self) -> (usize, usize) {
+        let in_use = (self.known.values()).filter(|sighting| self.counted <= sighting.used);
+        let answered = |it: &&Sighting| it.target.is_some() || it.fault.is_some();
+        let all = in_use.clone().count();
+        (in_use.filter(answered).count(), all)
+    }
+
+    /// Says whether an answer is still to come that is worth waiting for until `deadline`: the first one to a
+    /// reference, or one to a question whose failure may pass, and has not often enough to give it up.
+    pub(super) fn awaits(&self, deadline: Instant) -> bool {
+        let mut in_use = (self.known.values()).filter(|sighting| self.counted <= sighting.used);
+        in_use.any(|sighting| match &sighting.fault {
+            None => sighting.target.is_none(),
+            Some(fault) => {
+                let soon = sighting.in_flight || sighting.due < deadline;
+                fault.is_transient() && sighting.faults_in_a_row < PERSISTENT && soon
+            }
+        })
+    }
+
+    /// Returns the references in use whose last lookup failed, and how.
+    pub(super) fn failing(&self) -> impl Iterator<Item = (&Lookup, &LookupError)> {
+        let in_use = (self.known.iter()).filter(|(_, sighting)| self.counted <= sighting.used);
+        in_use.filter_map(|(lookup, sighting)| Some((lookup, sighting.fault.as_ref()?)))
+    }
+
     /// Ends a count: forgets what nobody has used for long. `newest` is when the youngest of all pods was
     /// created.
     pub(super) fn end_use(&mut self, newest: Option<Timestamp>) {
         let now = self.counted;
         self.known
             .retain(|_, sighting| sighting.in_flight || now < sighting.used + KEEP);
+        if let Some(newest) = newest {
+            ServerClock::saw(&mut self.clock, newest, now);
+        }
         for target in self.known.values_mut().filter_map(|it| it.target.as_mut()) {
             if target.newest.is_none() {
                 target.newest = newest;
@@ -294,7 +342,9 @@ impl Sightings {
     /// after an outage, are spread over it, and all lookups of one image share a question.
     fn next_turn(&self, lookup: &Lookup, now: Instant) -> Instant {
         let nanos = self.interval.as_nanos().max(1);
-        let phase = u128::from(self.phases.hash_one(&lookup.image)) % nanos;
+        let mut hasher = DefaultHasher::new();
+        (self.phases, &lookup.image).hash(&mut hasher);
+        let phase = u128::from(hasher.finish()) % nanos;
         // Not right after the last one.
         let earliest = (now - self.start).as_nanos() + nanos / 10;
         let turns = (earliest.saturating_sub(phase)).div_ceil(nanos);

@@ -3,12 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
+    clock::ServerClock,
     facts::{Doubt, Facts},
     sightings::Sightings,
     suspects::Suspects,
@@ -103,8 +105,27 @@ pub(super) struct Survey {
     pub(super) outdated: Vec<Outdated>,
     /// What else is worth telling, once for each owner.
     pub(super) findings: Vec<Finding>,
+    /// How many pods are ours to refresh.
+    pub(super) eligible: usize,
+    /// Those of them with an image of which the registry gave no digest when it was asked last.
+    pub(super) unresolved: Vec<Arc<Pod>>,
     /// The counts.
     pub(super) tally: Tally,
+    /// What the API server's clock shows; `None` while there are no pods.
+    pub(super) clock: Option<ServerClock>,
+}
+
+impl Survey {
+    /// Has tags asked for again on which something is to be done: as soon as that makes it certain.
+    pub(super) fn confirm(&self, sightings: &mut Sightings, apart: Duration) {
+        for outdated in &self.outdated {
+            for moved in &outdated.moved {
+                if let Some(at) = moved.to.wanted(outdated.since, apart) {
+                    sightings.ask_at(&moved.lookup, at);
+                }
+            }
+        }
+    }
 }
 
 /// What is remembered between two looks.
@@ -117,11 +138,12 @@ pub(super) struct Hints<'a> {
     pub(super) facts: &'a mut Facts,
 }
 
-/// Looks at all pods, ordered by namespace; what nobody has asked for yet becomes due: the meaning of tags,
+/// Looks at the pods that `whose` says, of all `pods`, ordered by namespace; what nobody has asked for yet becomes due: the meaning of tags,
 /// and what stands in manifests where a container seems outdated.
 pub(super) fn take(
     pods: &[Arc<Pod>],
     namespace: impl Fn(&str) -> Option<Arc<Namespace>>,
+    whose: Scope,
     hints: Hints<'_>,
     now: Instant,
 ) -> Survey {
@@ -134,6 +156,7 @@ pub(super) fn take(
         hints,
         wishes: HashMap::new(),
         told: HashSet::new(),
+        whose,
         now,
     };
     surveyor.hints.sightings.begin_use(now);
@@ -146,7 +169,8 @@ pub(super) fn take(
         }
         newest = newest.max(Some(pod.created));
         // Most pods of a big cluster are none of ours: nothing is read for them.
-        let standing = match home.as_deref().filter(|home| home.enabled) {
+        let home = home.as_deref();
+        let standing = match home.filter(|home| whose == Scope::All || home.enabled) {
             Some(home) => surveyor.look(pod, home),
             None => Standing::Unknown,
         };
@@ -156,6 +180,7 @@ pub(super) fn take(
     hints.sightings.end_use(newest);
     hints.suspects.tidy(now);
     hints.facts.end_use();
+    survey.clock = hints.sightings.clock;
     survey
 }
 
@@ -168,6 +193,7 @@ struct Surveyor<'a> {
     wishes: HashMap<(usize, usize), Known>,
     /// What was found so far, by the addresses of the owner and of what it is about, which pods share, too.
     told: HashSet<(usize, usize)>,
+    whose: Scope,
     now: Instant,
 }
 
@@ -181,7 +207,7 @@ struct Known {
 impl Surveyor<'_> {
     fn look(&mut self, pod: &Arc<Pod>, namespace: &Namespace) -> Standing {
         let wishes = self.wishes(pod, namespace);
-        let counting = match eligible(pod, Some(namespace), Scope::OptedIn, &wishes) {
+        let counting = match eligible(pod, Some(namespace), self.whose, &wishes) {
             Ok(wishes) => Some(wishes),
             Err(reason) => {
                 self.survey.tally.left_alone(reason);
@@ -218,6 +244,12 @@ impl Surveyor<'_> {
                 });
             }
         }
+        if counting.is_some() {
+            self.survey.eligible += 1;
+            if registry_failing {
+                self.survey.unresolved.push(pod.clone());
+            }
+        }
         match counting {
             Some(wishes) if !moved.is_empty() => {
                 let runs = (moved.iter()).map(|moved| (&*moved.container, moved.from.as_ref()));
@@ -239,7 +271,7 @@ impl Surveyor<'_> {
 
     /// Judges one container; `None` when it follows no tag.
     fn judge(&mut self, pod: &Arc<Pod>, container: &Container, counts: bool) -> Option<Judged> {
-        let lookup = lookup(pod, container)?;
+        let lookup = Lookup::of(pod, container)?;
         let sighting = self.hints.sightings.used(&lookup);
         let target = sighting.target.as_ref().map(|target| &target.digest);
         let (mut verdict, mut doubt) = (verdict(container, target, None), None);
@@ -307,20 +339,6 @@ struct Judged {
     failing: bool,
     /// What makes the verdict doubtful.
     doubt: Option<Doubt>,
-}
-
-/// Returns what to ask for a container, if its reference has a tag that it follows.
-fn lookup(pod: &Pod, container: &Container) -> Option<Lookup> {
-    let image = container.image.as_ref().ok()?;
-    let image = match image.digest() {
-        None => image.clone(),
-        Some(_) if container.is_pinned() => Arc::new(image.tagged()?),
-        Some(_) => return None,
-    };
-    Some(Lookup {
-        image,
-        identity: pod.identity.clone(),
-    })
 }
 
 fn running(container: &Container) -> Option<Digest> {

@@ -27,6 +27,13 @@ impl Tally {
         *self.ineligible.entry(reason.label()).or_default() += 1;
     }
 
+    /// Returns how many pods are left alone, by reason.
+    pub(super) fn ineligible(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        self.ineligible
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+    }
+
     /// Shows the counts in the metrics, those of nothing too: a series that comes and goes says less.
     pub(super) fn show(&self, metrics: &Metrics) {
         let of = |counts: &HashMap<_, i64>, label| counts.get(label).copied().unwrap_or_default();

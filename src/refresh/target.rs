@@ -50,13 +50,12 @@ impl Target {
         (self.last < since).then_some(since)
     }
 
-    /// Says whether a pod created at `created` came after the tag meant this; `first` is when that was
-    /// first known, by the wall clock.
+    /// Says whether a pod created at `created` came after the tag meant this: after `soonest`, both by
+    /// the API server's clock.
     ///
-    /// Both clocks must say so: ours may be set, and the cache may have shown a pod late.
-    pub(super) fn precedes(&self, first: Timestamp, created: Timestamp) -> bool {
-        // The API server cuts creation times to seconds, so a later one is surely later.
-        first < created && self.newest.is_some_and(|newest| newest < created)
+    /// It must be younger than all that were there, too: what is known of that clock may be a little early.
+    pub(super) fn precedes(&self, soonest: Timestamp, created: Timestamp) -> bool {
+        soonest < created && self.newest.is_some_and(|newest| newest < created)
     }
 }
 
@@ -87,19 +86,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_precedes(first: i64, newest: Option<i64>, created: i64, expected: bool) {
+    fn check_precedes(soonest: i64, newest: Option<i64>, created: i64, expected: bool) {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut target = Target::new(Digest::of_sha256([1; 32]), Instant::now());
         target.newest = newest.map(at);
-        assert_eq!(target.precedes(at(first), at(created)), expected);
+        assert_eq!(target.precedes(at(soonest), at(created)), expected);
     }
 
     #[test]
-    fn a_pod_came_later_when_both_clocks_say_so() {
+    fn a_pod_came_later_that_is_younger_than_all_before() {
         check_precedes(100, Some(50), 101, true);
         check_precedes(100, Some(50), 100, false);
         check_precedes(0, Some(50), 51, true);
-        // Our clock was set back an hour.
         check_precedes(0, Some(50), 50, false);
         check_precedes(0, None, 1000, false);
     }

@@ -71,14 +71,37 @@ pub(super) fn outdated(about: About, outdated: &Outdated) -> Notice {
 
 /// Returns that all pods of a workload run what their tags mean now.
 pub(super) fn refreshed(about: About, turn: &Turn) -> Notice {
-    let note = format!(
-        "All pods run what their tags mean now; {} evicted",
-        match turn.evicted {
-            1 => "1 pod was".to_owned(),
-            count => format!("{count} pods were"),
-        }
-    );
+    let note = format!("All pods run what their tags mean now; {}", deeds(turn));
     notice(about, EventReason::Refreshed, turn.targets.clone(), note)
+}
+
+/// Returns what was done to a workload.
+pub(super) fn deeds(turn: &Turn) -> String {
+    match turn.evicted {
+        0 => "it was restarted".to_owned(),
+        1 => "1 pod was evicted".to_owned(),
+        count => format!("{count} pods were evicted"),
+    }
+}
+
+/// Returns that a workload was restarted.
+pub(super) fn restarted(about: About, outdated: &Outdated) -> Notice {
+    notice(
+        about,
+        EventReason::Restarted,
+        targets(outdated),
+        format!("Restarted: {}", moves(outdated)),
+    )
+}
+
+/// Returns why a restart was not done.
+pub(super) fn not_restarted(about: About, outdated: &Outdated, why: &str) -> Notice {
+    notice(
+        about,
+        EventReason::EvictionBlocked,
+        targets(outdated),
+        format!("Not restarted: {why}"),
+    )
 }
 
 /// Returns the notice of a hold that somebody should look at.
@@ -94,9 +117,10 @@ pub(super) fn held(about: About, outdated: &Outdated, hold: Hold) -> Option<Noti
             "No more pods go: a replacement came back with the old image (a stale mirror, or a node's cache). \
              It goes on when the tag moves again",
         ),
-        Hold::Unsupported => (
+        Hold::NoRollout => (
             EventReason::EvictionBlocked,
-            "Left alone: this version carries out the strategies evict and notify only",
+            "Not restarted: a new template would not replace all its pods (a ReplicaSet of its own, the update \
+             strategy OnDelete, or a partition). The strategy evict would",
         ),
         _ => return None,
     };

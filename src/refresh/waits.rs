@@ -19,6 +19,8 @@ struct Wait {
     until: Instant,
     pause: Duration,
     why: Box<str>,
+    /// How often it was refused in a row.
+    times: u32,
 }
 
 impl Waits {
@@ -50,6 +52,7 @@ impl Waits {
             until: after(now, pause),
             pause,
             why: why.into(),
+            times: last.map_or(0, |wait| wait.times).saturating_add(1),
         };
         self.waits.insert(whom.into(), wait);
         news
@@ -60,9 +63,19 @@ impl Waits {
         self.waits.get(whom).is_some_and(|wait| now < wait.until)
     }
 
+    /// Returns why `whom` was refused last, and how often in a row.
+    pub(super) fn refusal(&self, whom: &str) -> Option<(&str, u32)> {
+        self.waits.get(whom).map(|wait| (&*wait.why, wait.times))
+    }
+
     /// Forgets that `whom` was refused: it has been granted since.
     pub(super) fn over(&mut self, whom: &str) {
         self.waits.remove(whom);
+    }
+
+    /// Forgets all but those of whom `is_kept` says so.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.waits.retain(|whom, _| is_kept(whom));
     }
 
     /// Forgets what was over long before `now`.
@@ -129,10 +142,22 @@ mod tests {
     fn what_was_granted_begins_anew() {
         let (mut waits, now) = (Waits::new(seconds(10), seconds(300)), Instant::now());
         waits.refused("w", "pdb", None, now);
+        waits.refused("w", "pdb", None, now);
+        assert_eq!(waits.refusal("w"), Some(("pdb", 2)));
         waits.over("w");
+        assert_eq!(waits.refusal("w"), None);
         assert!(!waits.hold("w", now));
         assert!(waits.refused("w", "pdb", None, now));
         assert!(!waits.hold("w", now + seconds(10)));
+    }
+
+    #[test]
+    fn who_is_not_kept_begins_anew() {
+        let (mut waits, now) = (Waits::new(seconds(10), seconds(300)), Instant::now());
+        waits.refused("w", "rollout", None, now);
+        waits.refused("v", "rollout", None, now);
+        waits.retain(|whom| whom == "v");
+        assert!(!waits.hold("w", now) && waits.hold("v", now));
     }
 
     #[test]

@@ -160,7 +160,6 @@ fn the_same_image_for_the_nodes_platform_is_identical() {
         other(),
         OUTDATED,
     );
-    check(index(T, &[("amd64", 10)]), old(), other(), OUTDATED);
 }
 
 #[test]
@@ -187,6 +186,41 @@ fn other_images_are_outdated_and_no_node_is_asked() {
     scene.lands(2, image(2));
     assert_eq!(scene.judge(), OUTDATED);
     assert!(scene.asked().is_empty());
+}
+
+#[test]
+fn an_index_without_anything_for_the_node_replaces_nobody() {
+    let old = || index(2, &[("arm64", 20)]);
+    let target = || index(T, &[("s390x", 10), ("amd64", 11)]);
+    check(
+        target(),
+        old(),
+        index(3, &[("arm64", 30)]),
+        (Verdict::Unknown, None),
+    );
+    // It is no matter then what the old one was.
+    check(
+        target(),
+        ManifestFact::Failed,
+        ManifestFact::Gone,
+        (Verdict::Unknown, None),
+    );
+}
+
+#[test]
+fn a_failure_is_news_once_until_it_is_over() {
+    let mut scene = Scene::new(None, Running::Manifest(digest(2)));
+    scene.judge();
+    scene.asked();
+    let key = (scene.lookup.clone(), digest(2));
+    let mut lands = |fact| {
+        let landed = Landed::Manifest(key.clone(), fact, Duration::ZERO);
+        scene.facts.landed(landed, scene.now)
+    };
+    let news = [(); 3].map(|()| lands(ManifestFact::Failed));
+    assert_eq!(news, [true, false, false]);
+    assert!(!lands(ManifestFact::Gone));
+    assert!(lands(ManifestFact::Failed), "that is another episode");
 }
 
 #[test]

@@ -22,8 +22,10 @@ fn a_pod_is_going_until_it_is_gone() {
 #[test]
 fn the_minute_includes_both_ends() {
     let (mut memory, now) = memory();
-    memory.spend(&"shop".into(), now);
-    assert_eq!(memory.evictions().collect::<Vec<_>>(), [(now, "shop")]);
+    memory.spend(&"shop".into(), Some(&"n1".into()), now);
+    let spent = memory.evictions().next().unwrap();
+    assert_eq!((spent.at, &*spent.namespace), (now, "shop"));
+    assert_eq!(spent.node.as_deref(), Some("n1"));
     assert_eq!(memory.next_end(now), Some(now + MINUTE));
     memory.tidy(now + seconds(60), [].into_iter());
     assert_eq!(memory.evictions().count(), 1);
@@ -51,6 +53,19 @@ fn a_reading_holds_for_a_while_and_names_for_longer() {
     memory.tidy(late + KEEP, [].into_iter());
     assert!(memory.workload("uid-web").is_none());
     assert_eq!(memory.workload_of(&owned_by("a")), None);
+}
+
+#[test]
+fn a_template_is_judged_by_a_reading_of_this_look_or_while_it_holds() {
+    let (mut memory, now) = memory();
+    memory.read(deployment("web", 1), ["uid-a".into()], now + seconds(1));
+    let (same, next) = (now, now + seconds(2));
+    assert!(memory.template("uid-web", same).is_some());
+    assert!(memory.template("uid-web", next).is_none());
+    memory.rollouts.refused("uid-web", "paused", None, next);
+    assert!(memory.template("uid-web", next).is_some());
+    assert!(memory.template("uid-web", next + seconds(5)).is_none());
+    assert!(memory.template("uid-other", next).is_none());
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn a_server_that_is_busy_or_away_is_left_alone() {
     let silent = Eviction::Failed(CallError::Timeout(seconds(3)));
     check(true, &silent, "workload server", true, true, false);
     check(true, &failed(503), "workload server", true, true, false);
+    check(true, &failed(401), "workload server", false, false, false);
     // A webhook that fails is no server that is away.
     check(true, &failed(500), "workload", true, true, true);
 }

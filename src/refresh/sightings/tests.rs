@@ -256,3 +256,55 @@ fn a_reference_is_remembered_for_a_while_and_not_asked_for_meanwhile() {
     use_all(&mut sightings, &[], later + KEEP);
     assert_eq!(target(&mut sightings, &lookup), None);
 }
+
+/// Checks what is known of one reference after some answers, each as it is due: whether it counts as answered,
+/// and whether an answer is worth waiting for until `patience` seconds after the last one.
+#[track_caller]
+fn check_awaited(
+    answers: Vec<Result<u8, LookupError>>,
+    patience: u64,
+    answered: bool,
+    awaits: bool,
+) {
+    let (mut now, lookup) = (Instant::now(), lookup());
+    let mut sightings = sightings(now);
+    use_all(&mut sightings, std::slice::from_ref(&lookup), now);
+    let failing = matches!(answers.last(), Some(Err(_)));
+    for answer in answers {
+        let answer = answer.map(|version| (digest(version), now));
+        sightings.take_due(now);
+        sightings.landed(&lookup, Some(answer), now, 0.0);
+        now += seconds(20);
+    }
+    let deadline = now - seconds(20) + seconds(patience);
+    assert_eq!(sightings.answered(), (usize::from(answered), 1));
+    assert_eq!(sightings.awaits(deadline), awaits);
+    assert_eq!(sightings.failing().count(), usize::from(failing));
+}
+
+#[test]
+fn an_answer_is_waited_for_while_it_may_come() {
+    let gone = || LookupError::anonymous(&lookup().image, Fault::NotFound);
+    check_awaited(vec![], 0, false, true);
+    check_awaited(vec![Ok(1)], 100, true, false);
+    check_awaited(vec![Err(gone())], 100, true, false);
+    check_awaited(vec![Err(unavailable())], 100, true, true);
+    check_awaited(vec![Err(unavailable()), Ok(1)], 100, true, false);
+    check_awaited(vec![Ok(1), Err(unavailable())], 100, true, true);
+    let times = |count| (0..count).map(|_| Err(unavailable())).collect();
+    check_awaited(times(2), 100, true, true);
+    check_awaited(times(3), 100, true, false);
+    // The next attempt comes five seconds later.
+    check_awaited(times(1), 5, true, false);
+    check_awaited(times(1), 6, true, true);
+}
+
+#[test]
+fn a_reference_that_nobody_uses_is_waited_for_by_nobody() {
+    let now = Instant::now();
+    let mut sightings = sightings(now);
+    use_all(&mut sightings, &[lookup()], now);
+    use_all(&mut sightings, &[], now + seconds(1));
+    assert_eq!(sightings.answered(), (0, 0));
+    assert!(!sightings.awaits(now + INTERVAL));
+}

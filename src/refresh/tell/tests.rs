@@ -64,7 +64,7 @@ fn only_holds_that_want_somebody_are_told() {
         let expected = match hold {
             Hold::Halted => Some(EventReason::RefreshHalted),
             Hold::Ineffective => Some(EventReason::RefreshIneffective),
-            Hold::Unsupported => Some(EventReason::EvictionBlocked),
+            Hold::NoRollout => Some(EventReason::EvictionBlocked),
             _ => None,
         };
         check_held(hold, expected);
@@ -106,6 +106,11 @@ fn the_end_says_how_many_pods_went() {
     assert_eq!(
         notice.note,
         "All pods run what their tags mean now; 3 pods were evicted"
+    );
+    assert!(
+        refreshed(about(), &turn(0))
+            .note
+            .ends_with("it was restarted")
     );
     assert!(
         refreshed(about(), &turn(1))

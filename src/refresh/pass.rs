@@ -1,0 +1,281 @@
+//! One pass: what the gate lets through is done, and what holds all others is told.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::{
+    act,
+    group::{self, Group, Scene},
+    memory::SERVER,
+    read::{self, Reading, views},
+    restart::{self, Restarting},
+    rhythm::Phase,
+    survey::Outdated,
+    tell,
+    term::Term,
+};
+use crate::{
+    observe::metrics,
+    policy::gate::{self, Hold, Moment, Plan, plan},
+};
+
+/// How long one pass may take: what it knows of the pods gets older meanwhile.
+const PASS_TIME: Duration = Duration::from_secs(5);
+
+/// What one pass came to.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// What it has found to do.
+    pub(super) phase: Phase,
+    /// The outdated pods that it held back, by uid, and why.
+    pub(super) held: HashMap<Box<str>, Hold>,
+    /// The outdated pods, by uid, whose owners it was to restart.
+    pub(super) restart: HashSet<Box<str>>,
+}
+
+impl Pass {
+    /// Returns a pass that had nothing to judge.
+    pub(super) fn idle(phase: Phase) -> Self {
+        Self {
+            phase,
+            held: HashMap::new(),
+            restart: HashSet::new(),
+        }
+    }
+}
+
+/// What the gate lets through, and what is known of it.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    scene: Scene<'a>,
+    reading: &'a Reading,
+    plan: &'a Plan<'a>,
+    /// The outdated pods by uid, each with the number of its group.
+    places: &'a HashMap<&'a str, (usize, &'a Outdated)>,
+    /// When the pass is to be over.
+    until: Instant,
+}
+
+/// How far the work of a pass has come.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    /// Whether something was left to the next pass.
+    left: bool,
+    /// Whether others may be tried in this one.
+    go_on: bool,
+}
+
+impl Term<'_> {
+    /// Evicts and restarts what the gate lets through, and tells what holds the others.
+    pub(super) async fn refresh(&mut self, scene: Scene<'_>) -> Pass {
+        if scene.survey.outdated.is_empty() && self.memory.turning.is_empty() {
+            self.show_holds(&Plan::default());
+            self.memory.rollouts.retain(|_| false);
+            return Pass::idle(Phase::Rest);
+        }
+        let until = scene.now + PASS_TIME;
+        let evictions = scene.past(&self.memory);
+        let moment = Moment {
+            now: scene.wall,
+            leader: self.actor.leadership.leads(Instant::now()),
+            limits: self.settings.limits,
+            evictions: &evictions,
+        };
+        let reading = read::read(scene, &moment, &self.owners, &mut self.memory, until).await;
+        for uid in reading.groups.iter().filter_map(|it| it.workload.as_ref()) {
+            self.memory.keep(uid, scene.now);
+        }
+        let views = views(&reading.groups, scene, &self.memory);
+        let plan = plan(&moment, &views);
+        self.show_holds(&plan);
+        let places = places(&reading.groups, scene);
+        self.tell(scene, &reading.groups, &plan, &places);
+        self.finish(scene, &reading.groups);
+        restart::wait(scene, &reading, &plan, &places, &mut self.memory);
+        let work = Work {
+            scene,
+            reading: &reading,
+            plan: &plan,
+            places: &places,
+            until,
+        };
+        let mut done = self.evict(work).await;
+        if done.go_on {
+            done.left |= self.restart(work).await.left;
+        }
+        let uid = |member: &gate::Member<'_>| member.pod.uid.clone();
+        let restart = plan.restart.iter().flat_map(|restart| &restart.members);
+        Pass {
+            phase: self.phase(&plan, done.left),
+            held: (plan.held.iter())
+                .map(|(member, hold)| (uid(member), *hold))
+                .collect(),
+            restart: restart.map(|member| uid(member)).collect(),
+        }
+    }
+
+    /// Evicts the pods that may go.
+    async fn evict(&mut self, work: Work<'_>) -> Done {
+        let Work { scene, reading, .. } = work;
+        let mut left = false;
+        for member in &work.plan.go {
+            let Some((nth, outdated)) = work.places.get(&*member.pod.uid) else {
+                continue;
+            };
+            let group = &reading.groups[*nth];
+            let workload = (group.workload.as_deref()).filter(|_| reading.is_fresh(group));
+            // Not read in this pass, or the pass has taken too long: the next one sees to it.
+            let Some(workload) = workload.filter(|_| Instant::now() < work.until) else {
+                left = true;
+                continue;
+            };
+            // What was refused for one of its pods just now would be refused for this one, too.
+            if group::refused(member.pod, Some(workload), &self.memory, Instant::now()).is_some() {
+                continue;
+            }
+            let target = act::Target {
+                outdated,
+                workload,
+                about: group.about(&self.memory, scene.now),
+            };
+            if !self.actor.evict(target, &mut self.memory).await {
+                return Done { left, go_on: false };
+            }
+        }
+        Done { left, go_on: true }
+    }
+
+    /// Restarts the owners that may be restarted.
+    async fn restart(&mut self, work: Work<'_>) -> Done {
+        let Work { scene, reading, .. } = work;
+        let mut left = false;
+        for restart in &work.plan.restart {
+            let first = restart.members.first();
+            let Some((nth, _)) = first.and_then(|member| work.places.get(&*member.pod.uid)) else {
+                continue;
+            };
+            let group = &reading.groups[*nth];
+            let is_known = reading.is_fresh(group) && Instant::now() < work.until;
+            let target = Restarting::new(scene, group, &self.memory).filter(|_| is_known);
+            let Some(target) = target else {
+                left = true;
+                continue;
+            };
+            if !(self.actor)
+                .restart(&target, &self.owners, &mut self.memory)
+                .await
+            {
+                return Done { left, go_on: false };
+            }
+        }
+        Done { left, go_on: true }
+    }
+
+    fn phase(&self, plan: &Plan<'_>, left: bool) -> Phase {
+        let memory = &self.memory;
+        let paced = |hold: Hold| matches!(hold, Hold::Rollout | Hold::Pace | Hold::Halted);
+        if left && !memory.server.hold(SERVER, Instant::now()) {
+            Phase::Again
+        } else if memory.anything_goes()
+            || !memory.turning.is_empty()
+            || plan.held.iter().any(|(_, hold)| paced(*hold))
+        {
+            Phase::Turn
+        } else {
+            Phase::Wait
+        }
+    }
+
+    /// Tells of each group once what is outdated in it and what holds it back.
+    fn tell(
+        &self,
+        scene: Scene<'_>,
+        groups: &[Group],
+        plan: &Plan<'_>,
+        places: &HashMap<&str, (usize, &Outdated)>,
+    ) {
+        let mut told = HashSet::new();
+        let held = plan
+            .held
+            .iter()
+            .map(|(member, hold)| (*member, Some(*hold)));
+        let restarted = plan.restart.iter().flat_map(|restart| &restart.members);
+        let go = plan.go.iter().chain(restarted);
+        for (member, hold) in held.chain(go.map(|member| (*member, None))) {
+            let (ns, name) = (&member.pod.namespace, &member.pod.name);
+            if let Some(reason) = hold.map(Hold::label) {
+                debug!(pod.namespace = %ns, pod.name = %name, reason, "Held {ns}/{name} back: {reason}");
+            }
+            let Some(&(nth, outdated)) = places.get(&*member.pod.uid) else {
+                continue;
+            };
+            // Nobody need be told before it is certain.
+            if !told.insert((nth, hold)) || !outdated.is_certain(scene.limits.confirm_after) {
+                continue;
+            }
+            let Some(about) = groups[nth].about(&self.memory, scene.now) else {
+                continue;
+            };
+            let recorder = &self.parts.recorder;
+            if let Some(notice) = hold.and_then(|hold| tell::held(about.clone(), outdated, hold)) {
+                recorder.record(notice);
+            }
+            recorder.record(tell::outdated(about, outdated));
+        }
+    }
+
+    /// Tells of the workloads whose pods have all been replaced.
+    fn finish(&mut self, scene: Scene<'_>, groups: &[Group]) {
+        for group in groups {
+            let Some(uid) = &group.workload else { continue };
+            let (Some(turn), Some(workload)) =
+                (self.memory.turning.get(uid), self.memory.workload(uid))
+            else {
+                continue;
+            };
+            if !group.is_fresh(scene, &self.memory, workload.desired) {
+                continue;
+            }
+            let (ns, name, kind) = (&workload.namespace, &workload.name, workload.kind);
+            info!(
+                pod.namespace = %ns, owner.kind = %kind, owner.name = %name,
+                "Refreshed {kind} {ns}/{name}: all its pods run what their tags mean now, {}", tell::deeds(turn)
+            );
+            if let Some(about) = group.about(&self.memory, scene.now) {
+                self.parts.recorder.record(tell::refreshed(about, turn));
+            }
+            self.memory.turning.remove(uid);
+        }
+    }
+
+    /// Shows how many pods each reason holds.
+    pub(super) fn show_holds(&self, plan: &Plan<'_>) {
+        let held = &self.parts.metrics.refresh_held_pods;
+        for hold in Hold::ALL {
+            let count = plan.held.iter().filter(|(_, why)| *why == hold).count();
+            let gauge = held.get_or_create(&metrics::Reason {
+                reason: hold.label(),
+            });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Returns the outdated pods by uid, each with the number of its group.
+pub(super) fn places<'a>(
+    groups: &[Group],
+    scene: Scene<'a>,
+) -> HashMap<&'a str, (usize, &'a Outdated)> {
+    let mut places = HashMap::new();
+    for (nth, group) in groups.iter().enumerate() {
+        for outdated in group.outdated(scene) {
+            places.insert(&*outdated.pod.uid, (nth, outdated));
+        }
+    }
+    places
+}

@@ -1,0 +1,264 @@
+//! The controller of the model: the memory and the rules of the real one, fed by the model instead of by sockets.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    cluster::{Cluster, IMAGES},
+    dice::Dice,
+    ledger::Ledger,
+    schedule::Schedule,
+};
+use crate::{
+    cluster::{OwnerError, WorkloadKind},
+    policy::{
+        Digest, Namespace, Pod, Scope,
+        fixture::digest,
+        gate::{Hold, Limits, Moment, plan},
+    },
+    refresh::{
+        facts::{Facts, Landed, ManifestFact, Question},
+        fixture::{image, limits, seconds, unavailable, wall},
+        group::{self, Group, Scene},
+        memory::{Memory, SERVER},
+        outcome::{self, Asked},
+        pass::places,
+        read::{ROUNDS, unread, views, wanted},
+        sightings::Sightings,
+        survey::{self, Hints, Survey},
+        suspects::Suspects,
+    },
+    registry::Lookup,
+};
+
+/// Seconds that two sightings must be apart.
+pub(super) const CONFIRM_AFTER: u64 = 10;
+
+/// Seconds that a new pod is given to become ready.
+pub(super) const PROGRESS_DEADLINE: u64 = 60;
+
+/// A leader.
+#[derive(Debug)]
+pub(super) struct Replica {
+    start: Instant,
+    /// By how much its clock differs from the API server's.
+    pub(super) clock: i64,
+    limits: Limits,
+    sightings: Sightings,
+    suspects: Suspects,
+    facts: Facts,
+    memory: Memory,
+    /// What held which pod back at the last look.
+    pub(super) held: Vec<(Box<str>, Hold)>,
+}
+
+impl Replica {
+    /// Returns one that knows nothing yet.
+    pub(super) fn new(schedule: &Schedule, start: Instant, now: Instant) -> Self {
+        let interval = seconds(schedule.poll_interval);
+        Self {
+            start,
+            clock: 0,
+            limits: Limits {
+                per_minute: schedule.per_minute,
+                progress_deadline: seconds(PROGRESS_DEADLINE),
+                ..limits()
+            },
+            sightings: Sightings::new(interval, now).seeded(schedule.seed),
+            suspects: Suspects::default(),
+            facts: Facts::new(interval),
+            memory: Memory::new(interval),
+            held: Vec::new(),
+        }
+    }
+
+    /// Looks at everything once, and does what may be done.
+    ///
+    /// # Errors
+    /// The rule that it has broken.
+    pub(super) fn look(
+        &mut self,
+        cluster: &mut Cluster,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let now = self.start + seconds(cluster.second);
+        self.poll(cluster, ledger, now, dice);
+        let pods = cluster.cached();
+        let mut survey = self.survey(cluster, &pods, now);
+        if self.find_out(cluster, now) {
+            survey = self.survey(cluster, &pods, now);
+        }
+        self.memory.tidy(now, pods.iter().map(|pod| &*pod.uid));
+        let apart = self.limits.confirm_after;
+        survey.confirm(&mut self.sightings, apart);
+        if survey.outdated.is_empty() && self.memory.turning.is_empty() {
+            return Ok(());
+        }
+        let scene = Scene {
+            pods: &pods,
+            survey: &survey,
+            limits: self.limits,
+            now,
+            wall: wall(i64::try_from(cluster.second).unwrap() + self.clock),
+        };
+        self.act(scene, cluster, ledger, dice)
+    }
+
+    /// Asks the registry for the tags that are due.
+    fn poll(&mut self, cluster: &Cluster, ledger: &mut Ledger, now: Instant, dice: &mut Dice) {
+        // Those that are due come in no order: none must depend on those before it.
+        let chance = dice.roll(100) as f64 / 100.0;
+        for due in self.sightings.take_due(now) {
+            let lookup = due.lookup;
+            let name = lookup.image.to_string();
+            let number = IMAGES.iter().position(|image| *image == name);
+            let version = cluster.tags[number.expect("there must be no other image")];
+            let version = cluster.registry.then_some(version);
+            ledger.answered(&lookup, version, cluster.second);
+            let answer = version.map(|it| (digest(it), now)).ok_or_else(unavailable);
+            self.sightings.landed(&lookup, Some(answer), now, chance);
+        }
+    }
+
+    fn survey(&mut self, cluster: &Cluster, pods: &[Arc<Pod>], now: Instant) -> Survey {
+        let homes = cluster.homes.each_ref().map(|home| {
+            Arc::new(Namespace {
+                name: Arc::clone(&home.name),
+                enabled: home.enabled,
+                opted_out: false,
+                terminating: false,
+                annotations: Arc::new([]),
+            })
+        });
+        let home = |name: &str| homes.iter().find(|home| *home.name == *name).cloned();
+        let hints = Hints {
+            sightings: &mut self.sightings,
+            suspects: &mut self.suspects,
+            facts: &mut self.facts,
+        };
+        survey::take(pods, home, Scope::OptedIn, hints, now)
+    }
+
+    /// Has manifests read that are in question; says whether there were any.
+    fn find_out(&mut self, cluster: &Cluster, now: Instant) -> bool {
+        let questions = self.facts.take_due(now, usize::MAX);
+        let any = !questions.is_empty();
+        for question in questions {
+            let landed = match question {
+                Question::Manifest(lookup, digest) if !cluster.registry => {
+                    let key: (Lookup, Digest) = (lookup, digest);
+                    Landed::Manifest(key, ManifestFact::Failed, seconds(0))
+                }
+                question => image(question),
+            };
+            self.facts.landed(landed, now);
+        }
+        any
+    }
+
+    /// Evicts what the gate lets through.
+    fn act(
+        &mut self,
+        scene: Scene<'_>,
+        cluster: &mut Cluster,
+        ledger: &mut Ledger,
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let evictions = scene.past(&self.memory);
+        let moment = Moment {
+            now: scene.wall,
+            leader: true,
+            limits: self.limits,
+            evictions: &evictions,
+        };
+        let (groups, fresh) = self.read(scene, &moment, cluster, dice);
+        let views = views(&groups, scene, &self.memory);
+        let plan = plan(&moment, &views);
+        let held = plan.held.iter();
+        self.held = held
+            .map(|(it, hold)| (it.pod.name.clone(), *hold))
+            .collect();
+        self.finish(scene, &groups);
+        let places = places(&groups, scene);
+        for member in &plan.go {
+            let (nth, outdated) = places[&*member.pod.uid];
+            let workload = (groups[nth].workload.as_deref()).filter(|uid| fresh.contains(*uid));
+            let Some(workload) = workload else { continue };
+            if self.memory.server.hold(SERVER, scene.now) {
+                break;
+            }
+            let refused = group::refused(member.pod, Some(workload), &self.memory, scene.now);
+            if refused.is_some() {
+                continue;
+            }
+            let (pod, lookup) = (&outdated.pod, &outdated.moved[0].lookup);
+            let done = cluster.evict(pod, dice);
+            ledger.asked(cluster, pod, lookup, &done)?;
+            let asked = Asked {
+                pod,
+                owner: pod.owner.as_ref().unwrap(),
+                workload,
+                targets: "",
+                rehearsal: None,
+                progress_deadline: self.limits.progress_deadline,
+            };
+            if !outcome::note(&mut self.memory, asked, &done.answer, scene.now).go_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the workloads that would lose a pod; returns all groups, and the uids of those read.
+    fn read(
+        &mut self,
+        scene: Scene<'_>,
+        moment: &Moment<'_>,
+        cluster: &Cluster,
+        dice: &mut Dice,
+    ) -> (Vec<Group>, HashSet<Box<str>>) {
+        let (mut fresh, mut tried) = (HashSet::new(), HashSet::<Box<str>>::new());
+        for _ in 0..ROUNDS {
+            let groups = group::groups(scene, &self.memory);
+            let mut wanted = wanted(&groups, scene, moment, &self.memory);
+            wanted.retain(|group| tried.insert(group.owner.uid.clone()));
+            if wanted.is_empty() {
+                return (groups, fresh);
+            }
+            for group in wanted {
+                let reading = cluster.read(&group.owner.uid);
+                match reading.filter(|_| cluster.server || dice.chance(50)) {
+                    Some((workload, uids)) => {
+                        fresh.insert(workload.uid.as_str().into());
+                        self.memory.server.over(SERVER);
+                        self.memory.read(workload, uids, scene.now);
+                    }
+                    None => unread(group, &gone(group), &mut self.memory, scene.now),
+                }
+            }
+        }
+        (group::groups(scene, &self.memory), fresh)
+    }
+
+    /// Forgets the workloads whose pods have all been replaced.
+    fn finish(&mut self, scene: Scene<'_>, groups: &[Group]) {
+        for group in groups {
+            let Some(uid) = &group.workload else { continue };
+            self.memory.keep(uid, scene.now);
+            let desired = self.memory.workload(uid).map(|it| it.desired);
+            if desired.is_some_and(|desired| group.is_fresh(scene, &self.memory, desired)) {
+                self.memory.turning.remove(uid);
+            }
+        }
+    }
+}
+
+fn gone(group: &Group) -> OwnerError {
+    OwnerError::Gone {
+        kind: WorkloadKind::Deployment,
+        namespace: group.namespace.to_string(),
+        name: group.owner.name.to_string(),
+    }
+}
