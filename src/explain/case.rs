@@ -1,0 +1,119 @@
+//! One pod as the rules see it: whether it is ours to refresh, and what becomes of its containers.
+
+use crate::{
+    cluster::Seen,
+    policy::{
+        BadWishes, Container, Digest, Ineligible, Namespace, Scope, Uncounted, Verdict, Wishes,
+        eligible,
+    },
+};
+
+use super::{
+    blind::{Blind, Part},
+    judge::Judged,
+    sight::Sight,
+};
+
+/// One pod.
+#[derive(Debug)]
+pub(super) struct Case<'s> {
+    /// The pod.
+    pub(super) seen: &'s Seen,
+    /// Its namespace, if that could be read.
+    pub(super) namespace: Option<&'s Namespace>,
+    /// Its wishes.
+    pub(super) wishes: Result<Wishes, BadWishes>,
+    /// Why it is left alone, if it is.
+    pub(super) left_alone: Option<Ineligible>,
+    /// For each of its containers what was found out, where anything was.
+    pub(super) judged: Vec<Option<Judged>>,
+}
+
+/// A container that makes its pod outdated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved<'c> {
+    /// The container.
+    pub(super) container: &'c Container,
+    /// What was found out.
+    pub(super) judged: &'c Judged,
+    /// What it should run.
+    pub(super) target: &'c Digest,
+}
+
+impl<'s> Case<'s> {
+    /// Returns the case of a pod, not judged yet.
+    pub(super) fn new(seen: &'s Seen, sight: &'s Sight, blind: &Blind) -> Self {
+        let pod = &seen.pod;
+        let namespace = sight.namespaces.get(&pod.namespace);
+        let defaults = namespace.map_or(&[][..], |it| &it.annotations);
+        let wishes = Wishes::parse(&pod.annotations, defaults);
+        let scope = if blind.sees(Part::Namespaces) {
+            Scope::OptedIn
+        } else {
+            Scope::All
+        };
+        let left_alone = eligible(pod, namespace, scope, &wishes).err();
+        Self {
+            seen,
+            namespace,
+            wishes,
+            left_alone,
+            judged: pod.containers.iter().map(|_| None).collect(),
+        }
+    }
+
+    /// Returns why a container does not count, if it does not; `None` also where no wishes can be read.
+    pub(super) fn uncounted(&self, container: &Container) -> Option<Uncounted> {
+        match &self.wishes {
+            Ok(wishes) => container.uncounted(wishes),
+            Err(_) => container.uncounted(&Wishes::default()),
+        }
+    }
+
+    /// Says whether the controller looks a container's tag up: it counts, or a stale image could be reported.
+    pub(super) fn is_looked_up(&self, container: &Container) -> bool {
+        match self.left_alone {
+            None => self.uncounted(container).is_none() || container.valid_stamp().is_some(),
+            Some(Ineligible::NothingCounts) => container.valid_stamp().is_some(),
+            Some(_) => false,
+        }
+    }
+
+    /// Returns the containers that make the pod outdated; none of a pod that is left alone.
+    pub(super) fn moved(&self) -> impl Iterator<Item = Moved<'_>> {
+        let containers = self.seen.pod.containers.iter().zip(&self.judged);
+        containers.filter_map(|(container, judged)| {
+            let judged = judged.as_ref()?;
+            let counts = self.left_alone.is_none() && self.uncounted(container).is_none();
+            let target = judged.target.as_ref()?;
+            (counts && judged.verdict == Verdict::Outdated).then_some(Moved {
+                container,
+                judged,
+                target,
+            })
+        })
+    }
+
+    /// Says whether the pod is outdated.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.moved().next().is_some()
+    }
+
+    /// Says whether the pod is known to run what its tags mean.
+    pub(super) fn is_current(&self) -> bool {
+        let mut containers = self.seen.pod.containers.iter().zip(&self.judged);
+        self.left_alone.is_none()
+            && containers.all(|(container, judged)| {
+                self.uncounted(container).is_some()
+                    || judged.as_ref().is_some_and(|it| it.verdict.runs_target())
+            })
+    }
+
+    /// Returns the wish `name` as it was written, on the pod or on its namespace.
+    pub(super) fn wish(&self, name: &str) -> Option<&str> {
+        let own = self.seen.pod.annotations.iter();
+        let defaults = self.namespace.iter().flat_map(|it| it.annotations.iter());
+        let mut wishes = own.chain(defaults);
+        wishes.find_map(|(wish, value)| (**wish == *name).then_some(&**value))
+    }
+}

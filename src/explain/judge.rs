@@ -1,0 +1,251 @@
+//! Asks the registries what the tags mean now, and compares that with what runs.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+
+use super::{
+    Explainer,
+    blind::{Blind, Part},
+    case::Case,
+};
+use crate::{
+    cluster::Platform,
+    error::Chain,
+    policy::{Container, Digest, Running, Verdict, verdict},
+    registry::{Fault, Lookup, LookupError, Manifest, by_manifests},
+};
+
+/// Questions under way at the same time; each registry gets fewer.
+const AT_ONCE: usize = 32;
+
+/// Within one run no tag is asked for twice for the same credentials.
+const RUN: Duration = Duration::from_secs(3600);
+
+/// What was found out about one container.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    /// T, as far as the registry tells.
+    pub(super) target: Option<Digest>,
+    /// Why it does not.
+    pub(super) fault: Option<LookupError>,
+    /// What there is to say.
+    pub(super) verdict: Verdict,
+    /// The images for the pod's node by T, S and I, as far as they are known.
+    pub(super) images: [Option<Digest>; 3],
+    /// Whether T has nothing for the pod's node, where that makes its verdict unknown.
+    pub(super) unfit: bool,
+    /// What the registry does not say of T, S and I, for which the container's verdict may be wrong.
+    pub(super) doubt: Option<LookupError>,
+}
+
+/// What is known of a manifest.
+#[derive(Debug)]
+enum Read {
+    /// What stands in it.
+    Found(Arc<Manifest>),
+    /// The registry has it no more.
+    Gone,
+    /// The registry does not say.
+    Failed(LookupError),
+}
+
+type Manifests = HashMap<(Lookup, Digest), Read>;
+type Platforms = HashMap<Arc<str>, Option<Arc<Platform>>>;
+
+/// Judges the containers of the `cases` with the indices `of` that the controller would judge; and all of the pod
+/// with the uid `whole` that follow a tag, of which the manifests are read as well, whatever the verdict.
+///
+/// Returns the platforms of the nodes that were asked for.
+pub(super) async fn judge(
+    explainer: &Explainer,
+    cases: &mut [Case<'_>],
+    of: &[usize],
+    whole: Option<&str>,
+    blind: &mut Blind,
+) -> Platforms {
+    let is_whole = |case: &Case<'_>| whole == Some(&*case.seen.pod.uid);
+    let chosen: Vec<&Case<'_>> = of.iter().map(|nth| &cases[*nth]).collect();
+    let answers = answers(explainer, &chosen, is_whole).await;
+    let problems = answers.values().filter_map(|answer| answer.as_ref().err());
+    for problem in problems.flat_map(|fault| fault.problems()) {
+        if problem.label() == "secret_forbidden" {
+            blind.note(Part::Secrets, Chain(problem));
+        }
+    }
+    let mut wanted = HashSet::new();
+    let mut nodes = HashSet::new();
+    for case in chosen {
+        let pod = &case.seen.pod;
+        for container in &pod.containers {
+            let Some((lookup, Ok(target))) = find(case, container, &answers) else {
+                continue;
+            };
+            let counts = case.left_alone.is_none() && case.uncounted(container).is_none();
+            let seems = counts && verdict(container, Some(target), None) == Verdict::Outdated;
+            if seems || is_whole(case) {
+                let digests = digests(container, Some(target)).into_iter().flatten();
+                wanted.extend(digests.map(|digest| (lookup.clone(), digest.clone())));
+                nodes.extend(pod.node.clone());
+            }
+        }
+    }
+    let manifests = manifests(explainer, wanted).await;
+    // An image is the same on all platforms: then no node is asked.
+    let any_index = (manifests.values()).any(|it| matches!(it, Read::Found(it) if it.is_index()));
+    let platforms = if any_index || whole.is_some() {
+        platforms(explainer, nodes, blind).await
+    } else {
+        Platforms::new()
+    };
+    for nth in of {
+        let case = &mut cases[*nth];
+        let platform =
+            (case.seen.pod.node.as_ref()).and_then(|node| platforms.get(node)?.as_deref());
+        let judged = (case.seen.pod.containers.iter())
+            .map(|container| {
+                let (lookup, answer) = find(case, container, &answers)?;
+                Some(conclude(container, &lookup, answer, &manifests, platform))
+            })
+            .collect();
+        case.judged = judged;
+    }
+    platforms
+}
+
+type Answers = HashMap<Lookup, Result<Digest, LookupError>>;
+
+/// Asks what the tags mean.
+async fn answers(
+    explainer: &Explainer,
+    cases: &[&Case<'_>],
+    is_whole: impl Fn(&Case<'_>) -> bool,
+) -> Answers {
+    let mut lookups = HashSet::new();
+    for case in cases {
+        let pod = &case.seen.pod;
+        let all = is_whole(case);
+        let containers = pod.containers.iter();
+        let asked = containers.filter(|container| all || case.is_looked_up(container));
+        lookups.extend(asked.filter_map(|container| Lookup::of(pod, container)));
+    }
+    let resolver = &explainer.resolver;
+    stream::iter(lookups)
+        .map(|lookup| async {
+            let answer = resolver.digest(&lookup, RUN).await;
+            (lookup, answer.map(|answer| answer.digest))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
+/// Returns what was asked for a container, and the answer.
+fn find<'a>(
+    case: &Case<'_>,
+    container: &Container,
+    answers: &'a Answers,
+) -> Option<(Lookup, Result<&'a Digest, &'a LookupError>)> {
+    let lookup = Lookup::of(&case.seen.pod, container)?;
+    let answer = answers.get(&lookup)?;
+    Some((lookup, answer.as_ref()))
+}
+
+async fn manifests(explainer: &Explainer, wanted: HashSet<(Lookup, Digest)>) -> Manifests {
+    let resolver = &explainer.resolver;
+    stream::iter(wanted)
+        .map(|(lookup, digest)| async {
+            let read = match resolver.manifest(&lookup, &digest).await {
+                Ok(manifest) => Read::Found(manifest),
+                Err(error) if matches!(error.fault, Fault::NotFound) => Read::Gone,
+                Err(error) => Read::Failed(error),
+            };
+            ((lookup, digest), read)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
+async fn platforms(
+    explainer: &Explainer,
+    nodes: HashSet<Arc<str>>,
+    blind: &mut Blind,
+) -> Platforms {
+    let reader = &explainer.nodes;
+    let mut answers = stream::iter(nodes)
+        .map(|node| async {
+            let platform = reader.platform(&node).await;
+            (node, platform)
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut platforms = Platforms::new();
+    while let Some((node, platform)) = answers.next().await {
+        match platform {
+            Ok(platform) => drop(platforms.insert(node, platform)),
+            Err(error) => blind.note(Part::Nodes, Chain(&error)),
+        }
+    }
+    platforms
+}
+
+/// Returns T, S and I.
+fn digests<'a>(container: &'a Container, target: Option<&'a Digest>) -> [Option<&'a Digest>; 3] {
+    let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
+    let running = match &container.running {
+        Running::Manifest(digest) => Some(digest),
+        Running::NotStarted | Running::Unusable => None,
+    };
+    [target, stamp, running]
+}
+
+fn conclude(
+    container: &Container,
+    lookup: &Lookup,
+    answer: Result<&Digest, &LookupError>,
+    manifests: &Manifests,
+    platform: Option<&Platform>,
+) -> Judged {
+    let target = match answer {
+        Ok(target) => target,
+        Err(fault) => {
+            return Judged {
+                target: None,
+                fault: Some(fault.clone()),
+                verdict: verdict(container, None, None),
+                images: [None, None, None],
+                unfit: false,
+                doubt: None,
+            };
+        }
+    };
+    let mut doubt = None;
+    let manifests = digests(container, Some(target)).map(|digest| {
+        match manifests.get(&(lookup.clone(), digest?.clone()))? {
+            Read::Found(manifest) => Some(manifest.clone()),
+            // What nobody can pull any more is not what a new pod would get.
+            Read::Gone => None,
+            Read::Failed(error) => {
+                doubt.get_or_insert_with(|| error.clone());
+                None
+            }
+        }
+    });
+    let images =
+        (manifests.each_ref()).map(|manifest| manifest.as_ref()?.image_for(platform).cloned());
+    let verdict = by_manifests(container, target, &manifests, platform);
+    let [of_target, ..] = &manifests;
+    let unfit = (of_target.as_ref().zip(platform)).is_some_and(|(it, node)| it.is_unfit_for(node));
+    Judged {
+        target: Some(target.clone()),
+        fault: None,
+        verdict,
+        images,
+        unfit: unfit && verdict == Verdict::Unknown,
+        doubt,
+    }
+}
