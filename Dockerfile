@@ -7,10 +7,13 @@ FROM rust:1.95-alpine AS build
 RUN apk add --no-cache ca-certificates gcc musl-dev
 WORKDIR /src
 COPY . .
+# What `--version` tells; there is no repository in here.
+ARG REVISION=unknown
+ARG SOURCE_DATE_EPOCH
 # On Alpine the target is musl, linked statically.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin podrefresh \
+    PODREFRESH_REVISION="${REVISION}" cargo build --release --locked --bin podrefresh \
     && cp target/release/podrefresh /podrefresh
 
 FROM scratch

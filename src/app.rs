@@ -18,14 +18,15 @@ use tracing::info;
 
 use self::checks::checks;
 pub use self::{
+    once::{Once, once},
     resolver::{Registries, resolver},
     settings::Settings,
+    sidecar::{PodName, Sidecar, SidecarSettings},
 };
 use crate::{
     admission::{body::BodyLimits, mutate::Mutator, router, server},
     cluster::{
-        Connection, Leadership, Namespaces, Pods, Recorder, Scope, Secrets, WatchError, elect,
-        lease,
+        Connection, Leadership, Namespaces, Pods, Recorder, Scope, WatchError, elect, lease,
     },
     observe::{
         admin::{self, Readiness},
@@ -37,8 +38,10 @@ use crate::{
 };
 
 mod checks;
+mod once;
 mod resolver;
 mod settings;
+mod sidecar;
 
 /// The Secret that the replicas share a certificate by.
 const SECRET: &str = "podrefresh-tls";
@@ -49,6 +52,9 @@ const LEASE: &str = "podrefresh";
 /// What the poller's lookups may use pull secrets for without reading them again: at rest it makes no call.
 /// A registry that refuses them has them read anew at once.
 const POLLER_SECRETS_AGE: Duration = Duration::from_secs(3600);
+
+/// How long a process that fails may take to give the Lease back: no longer than another would wait for it.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A controller with its ports bound and its certificate loaded, not yet running.
 pub struct Controller {
@@ -70,11 +76,7 @@ impl Controller {
     /// As that may have to wait for the API server, the admin port answers already: alive, not ready.
     pub async fn bind(settings: Settings, connection: Connection) -> anyhow::Result<Self> {
         let metrics = Metrics::new();
-        let resolver = resolver(
-            &settings.registries,
-            Some(Secrets::new(connection.server())),
-            &metrics,
-        )?;
+        let resolver = resolver(&settings.registries, Some(connection.server()), &metrics)?;
         let admission = server::bind(settings.admission_addr).await?;
         let admin = server::bind(settings.admin_addr).await?;
         let admin_addr = admin.local_addr()?;
@@ -211,13 +213,22 @@ impl Controller {
         ));
         let mut refreshing = Box::pin(refreshing);
         let mut shutdown = pin!(shutdown);
-        tokio::select! {
-            () = &mut shutdown => {}
-            () = &mut serve => bail!("the admission server ended"),
+        let fault = tokio::select! {
+            () = &mut shutdown => None,
             () = &mut elect => bail!("the leader election ended"),
-            result = &mut background => return result,
-            result = &mut admin => return Err(admin_ended(result)),
-            () = &mut refreshing => bail!("refreshing ended"),
+            () = &mut serve => Some(anyhow::anyhow!("the admission server ended")),
+            result = &mut background => Some(background_ended(result)),
+            result = &mut admin => Some(admin_ended(result)),
+            () = &mut refreshing => Some(anyhow::anyhow!("refreshing ended")),
+        };
+        if let Some(fault) = fault {
+            // Another replica need not wait until the Lease expires.
+            drop(refreshing);
+            drop(leading);
+            if settings.lease_duration.is_some() {
+                let _ = tokio::time::timeout(FAREWELL, elect).await;
+            }
+            return Err(fault);
         }
         info!("Stopping: unready, no more evictions, finishing the reviews under way");
         stopping.store(true, Ordering::Relaxed);
@@ -250,6 +261,14 @@ impl Controller {
 /// Waits until the sender of `stopped` is gone.
 async fn ended(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
+}
+
+/// Returns why what must never end is gone.
+fn background_ended(result: anyhow::Result<()>) -> anyhow::Error {
+    match result {
+        Ok(()) => anyhow::anyhow!("a background task ended"),
+        Err(error) => error,
+    }
 }
 
 /// Returns why the admin port is gone, which it must never be.

@@ -2,18 +2,17 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::Parser as _;
 use podrefresh::{cli::Cli, commands, error::Chain, observe::log};
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
-    let cli = Cli::parse();
+    let cli = Cli::of(std::env::args_os());
     log::start(cli.logging.log_format, &cli.logging.log_filter);
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("the TLS provider must be chosen once, and first");
     match commands::run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "error: {}", Chain(&*error));

@@ -5,10 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 
 use crate::{
-    cluster::Secrets,
+    cluster::{Secrets, Server},
     credentials::{DockerConfigFile, Keychain, Patience, Providers},
     observe::metrics::Metrics,
-    registry::{self, HostsDir, Resolver},
+    registry::{self, HostsDir, RegistryUrl, Resolver},
 };
 
 /// How long a credential provider may run, as the kubelet has it.
@@ -23,14 +23,16 @@ pub struct Registries {
     pub docker_config: Option<PathBuf>,
     /// A directory like containerd's `certs.d`.
     pub registries_dir: Option<PathBuf>,
+    /// The one address that all registries are asked at, if they are not asked at their own.
+    pub endpoint: Option<RegistryUrl>,
     /// The kubelet's configuration of credential providers, and the directory of their programs.
     pub credential_providers: Option<(PathBuf, PathBuf)>,
 }
 
-/// Returns the resolver that asks as `registries` says; without `secrets` no pull secret is read.
+/// Returns the resolver that asks as `registries` says; without `server` no pull secret is read.
 pub fn resolver(
     registries: &Registries,
-    secrets: Option<Secrets>,
+    server: Option<Server>,
     metrics: &Metrics,
 ) -> anyhow::Result<Resolver> {
     let file = registries
@@ -44,13 +46,16 @@ pub fn resolver(
     };
     let providers = (registries.credential_providers.as_ref())
         .map(|(config, folder)| Providers::open(config, folder, patience, metrics))
-        .transpose()?;
-    let keychain = Keychain::new(secrets, file, metrics.clone()).with_providers(providers);
+        .transpose()?
+        .map(|providers| providers.with_accounts(server.clone()));
+    let keychain =
+        Keychain::new(server.map(Secrets::new), file, metrics.clone()).with_providers(providers);
     let settings = registry::Settings {
         lookup_timeout: registries.lookup_timeout,
         hosts: (registries.registries_dir.as_deref())
             .map(HostsDir::open)
             .transpose()?,
+        endpoint: registries.endpoint.clone(),
         ..registry::Settings::default()
     };
     Resolver::new(settings, keychain, metrics.clone()).context("cannot set up TLS for registries")

@@ -16,7 +16,7 @@ pub struct Settings {
     pub namespace: String,
     /// The Service's name.
     pub service_name: String,
-    /// The webhook configuration's name.
+    /// The name of both webhook configurations.
     pub webhook_name: String,
     /// The directory of a certificate that somebody else keeps, if so.
     pub cert_dir: Option<PathBuf>,

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args};
 
 use super::{
-    Registries,
+    Pace, Registries,
     values::{address, duration, lease, positive},
 };
-use crate::{app, policy::gate::Limits, refresh};
+use crate::{app, policy::Scope, refresh};
 
 /// `podrefresh controller`.
 #[derive(Debug, Clone, Args)]
@@ -25,7 +25,7 @@ pub struct Controller {
     /// Service the API server reaches the webhook by
     #[arg(long, env = "PODREFRESH_SERVICE_NAME", default_value = "podrefresh")]
     pub service_name: String,
-    /// Name of the MutatingWebhookConfiguration
+    /// Name of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration
     #[arg(long, env = "PODREFRESH_WEBHOOK_NAME", default_value = "podrefresh")]
     pub webhook_name: String,
     /// Directory with tls.crt and tls.key to serve with, instead of the self-managed Secret podrefresh-tls
@@ -34,24 +34,12 @@ pub struct Controller {
     /// How often each distinct image is looked up
     #[arg(long, env = "PODREFRESH_POLL_INTERVAL", value_parser = positive, default_value = "5m")]
     pub poll_interval: Duration,
-    /// Time between the two lookups that must agree before a digest is acted on
-    #[arg(long, env = "PODREFRESH_CONFIRM_AFTER", value_parser = duration, default_value = "10s")]
-    pub confirm_after: Duration,
     /// How old an answer may be to be stamped
     #[arg(long, env = "PODREFRESH_DIGEST_TTL", value_parser = duration, default_value = "30s")]
     pub digest_ttl: Duration,
-    /// Evictions in any minute, over all namespaces
-    #[arg(
-        long,
-        env = "PODREFRESH_MAX_EVICTIONS_PER_MINUTE",
-        value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..=100_000),
-        default_value_t = 30
-    )]
-    pub max_evictions_per_minute: u32,
-    /// Time a replacement has to become Ready before its owner counts as halted
-    #[arg(long, env = "PODREFRESH_PROGRESS_DEADLINE", value_parser = positive, default_value = "10m")]
-    pub progress_deadline: Duration,
+    /// How fast pods are replaced.
+    #[command(flatten)]
+    pub pace: Pace,
     /// Ask the API server for evictions as a dry run: nothing is evicted
     #[arg(
         long,
@@ -98,12 +86,9 @@ impl Controller {
             digest_ttl: self.digest_ttl,
             refresh: refresh::Settings {
                 poll_interval: self.poll_interval,
-                limits: Limits {
-                    confirm_after: self.confirm_after,
-                    progress_deadline: self.progress_deadline,
-                    per_minute: self.max_evictions_per_minute,
-                },
+                limits: self.pace.limits(),
                 dry_run: self.dry_run,
+                whose: Scope::OptedIn,
             },
             lease_duration: self.leader_elect.then_some(self.lease_duration),
             host,

@@ -1,6 +1,9 @@
 //! The flags of `podrefresh digest`.
 
-use clap::{Args, builder::BoolishValueParser};
+use clap::{
+    Args,
+    builder::{BoolishValueParser, NonEmptyStringValueParser},
+};
 
 use super::{Registries, values::image};
 use crate::policy::ImageRef;
@@ -8,9 +11,15 @@ use crate::policy::ImageRef;
 /// `podrefresh digest`.
 #[derive(Debug, Args)]
 pub struct Digest {
-    /// References such as nginx:1.27 or registry.example:5000/team/app:stable
-    #[arg(required = true, value_name = "IMAGE", value_parser = image)]
+    /// References such as nginx:1.27 or registry.example:5000/team/app:stable; by default those of --pod
+    #[arg(required_unless_present = "pod", value_name = "IMAGE", value_parser = image)]
     pub images: Vec<ImageRef>,
+    /// Ask with the credentials of this pod of the kubeconfig's cluster
+    #[arg(long, env = "PODREFRESH_POD", value_parser = NonEmptyStringValueParser::new())]
+    pub pod: Option<String>,
+    /// Namespace of --pod [default: the kubeconfig's]
+    #[arg(short, long, env = "PODREFRESH_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
+    pub namespace: Option<String>,
     /// Tell how each answer came about, and which platforms it holds (reads the manifest)
     #[arg(short, long, env = "PODREFRESH_VERBOSE", value_parser = BoolishValueParser::new())]
     pub verbose: bool,

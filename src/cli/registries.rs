@@ -19,7 +19,7 @@ pub struct Registries {
     /// Directory like containerd's certs.d: where and how each registry is asked
     #[arg(long, env = "PODREFRESH_REGISTRIES_DIR", value_name = "DIR")]
     pub registries_dir: Option<PathBuf>,
-    /// The kubelet's CredentialProviderConfig: which plugins know credentials for which images
+    /// The kubelet's CredentialProviderConfig, or a directory of them: which plugins know credentials for which images
     #[arg(
         long,
         env = "PODREFRESH_CREDENTIAL_PROVIDER_CONFIG",
@@ -44,6 +44,7 @@ impl Registries {
             lookup_timeout: self.lookup_timeout,
             docker_config: self.docker_config.clone(),
             registries_dir: self.registries_dir.clone(),
+            endpoint: None,
             credential_providers: self
                 .credential_provider_config
                 .clone()

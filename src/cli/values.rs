@@ -31,6 +31,28 @@ pub(super) fn positive(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a certificate's validity: `365d`, or a duration as [`duration`] takes it.
+pub(super) fn validity(text: &str) -> Result<Duration, String> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    let time = match days {
+        Some(days) => HOUR.saturating_mul(24).saturating_mul(days),
+        None => duration(text).map_err(|_| "not a time such as 365d or 8760h".to_owned())?,
+    };
+    if time < HOUR || HOUR * 24 * 3650 < time {
+        return Err("must be from 1h to 3650d".to_owned());
+    }
+    Ok(time)
+}
+
+/// Parses what a server may be called: a DNS name or an IP address.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    match rustls::pki_types::ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("must be a DNS name or an IP address".to_owned()),
+    }
+}
+
 /// Parses a Lease's duration: whole seconds, as the Lease object has no others; long enough to renew twice.
 pub(super) fn lease(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
@@ -64,6 +86,28 @@ mod tests {
         check(duration, "", None);
         check(positive, "0s", None);
         check(positive, "1ms", Some(1));
+    }
+
+    #[test]
+    fn a_certificate_is_valid_for_an_hour_to_ten_years() {
+        check(validity, "59m", None);
+        check(validity, "1h", Some(3_600_000));
+        check(validity, "1d", Some(86_400_000));
+        check(validity, "3650d", Some(315_360_000_000));
+        check(validity, "3651d", None);
+        check(validity, "4294967295d", None);
+        check(validity, "d", None);
+        check(validity, "1y2", None);
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for good in ["a", "a.b.svc", "10.0.0.1", "fd00::1"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "a b", "*.a", "https://a", "a:443", "[::1]"] {
+            assert!(host(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

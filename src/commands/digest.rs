@@ -5,12 +5,16 @@ use std::{fmt, io::Write as _, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 
+use self::order::{Order, Wanted};
 use crate::{
     app, cli,
     error::Chain,
-    policy::{Digest, ImageRef, PullIdentity},
+    observe::metrics::Metrics,
+    policy::{Digest, ImageRef},
     registry::{Allowance, Lookup, Resolver, Trail},
 };
+
+mod order;
 
 /// References resolved at the same time.
 const AT_ONCE: usize = 16;
@@ -20,14 +24,13 @@ const AT_ONCE: usize = 16;
 ///
 /// A reference that fails is told on standard error, and the others still printed.
 pub(super) async fn run(flags: cli::Digest) -> anyhow::Result<()> {
-    let resolver = app::resolver(
-        &flags.registries.settings(),
-        None,
-        &crate::observe::metrics::Metrics::new(),
-    )?;
-    let count = flags.images.len();
-    let mut answers = stream::iter(flags.images)
-        .map(|image| one(&resolver, image, flags.verbose))
+    let registries = flags.registries.settings();
+    let verbose = flags.verbose;
+    let order = Order::of(flags).await?;
+    let resolver = app::resolver(&registries, order.server.clone(), &Metrics::new())?;
+    let count = order.wanted.len();
+    let mut answers = stream::iter(&order.wanted)
+        .map(|wanted| one(&resolver, &order, wanted, verbose))
         .buffered(AT_ONCE);
     let mut failed = 0_usize;
     while let Some(answer) = answers.next().await {
@@ -47,17 +50,17 @@ pub(super) async fn run(flags: cli::Digest) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns what to print about `image`, or why there is nothing; a reference without a tag means its own digest.
-async fn one(resolver: &Resolver, image: ImageRef, verbose: bool) -> Result<String, String> {
-    // No pod asks, so there are no pull secrets; the docker config still counts.
-    let identity = PullIdentity {
-        namespace: "".into(),
-        secrets: Box::default(),
-        service_account: "".into(),
-    };
+/// Returns what to print about an image, or why there is nothing; a reference without a tag means its own digest.
+async fn one(
+    resolver: &Resolver,
+    order: &Order,
+    wanted: &Wanted,
+    verbose: bool,
+) -> Result<String, String> {
+    let image: &Arc<ImageRef> = wanted.image.as_ref().map_err(Clone::clone)?;
     let lookup = Lookup {
-        image: Arc::new(image.clone()),
-        identity: Arc::new(identity),
+        image: Arc::clone(image),
+        identity: Arc::clone(&order.identity),
     };
     let (digest, trail) = match (image.tag(), image.digest()) {
         (None, Some(digest)) => (digest.clone(), None),
@@ -68,7 +71,10 @@ async fn one(resolver: &Resolver, image: ImageRef, verbose: bool) -> Result<Stri
     };
     let mut text = format!("{digest}  {image}");
     if verbose {
-        for (name, value) in details(resolver, &lookup, &digest, trail).await {
+        let containers = wanted.containers.iter();
+        let containers = containers.map(|name| ("container".to_owned(), name.to_string()));
+        let details = details(resolver, &lookup, &digest, trail).await;
+        for (name, value) in containers.chain(details) {
             text.push_str(&format!("\n    {name:<16}  {value}"));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     str::FromStr,
 };
 
@@ -58,12 +58,18 @@ fn quieted(filter: &str) -> String {
 
 /// Sends log lines that pass `filter`, a checked one, to standard error in `format`.
 pub fn start(format: Format, filter: &str) {
+    let terminal = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(quieted(filter)))
-        .with_ansi(
-            io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()),
-        )
-        .with_writer(io::stderr);
+        .with_ansi(terminal && env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()))
+        .with_writer(move || {
+            let mut stderr = io::stderr();
+            if terminal {
+                // A command may have drawn a bar where the line is to stand.
+                let _ = stderr.write_all(b"\r\x1b[2K");
+            }
+            stderr
+        });
     // It fails only where something else in the process has set up logging, as a test may have.
     let _ = match format {
         Format::Json => lines

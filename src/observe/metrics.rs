@@ -27,6 +27,15 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+/// Labels `path` and `outcome`, whose values come from enums' `label()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reviewed {
+    /// Which webhook was called.
+    pub path: &'static str,
+    /// How the review ended.
+    pub outcome: &'static str,
+}
+
 /// One label `reason`, whose values come from an enum's `label()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -46,10 +55,16 @@ pub struct Verdict {
 pub struct Metrics {
     /// What all others are registered with.
     pub registry: Arc<Mutex<Registry>>,
-    /// Reviews answered, by outcome.
-    pub admission_reviews: Family<Outcome, Counter>,
+    /// Reviews answered, by path and outcome.
+    pub admission_reviews: Family<Reviewed, Counter>,
     /// Time from a review's last byte to its answer.
     pub admission_review_duration: Histogram,
+    /// The part of that in which a pod's images were looked up.
+    pub admission_resolve_duration: Histogram,
+    /// Images that were not stamped because the review's deadline came first.
+    pub admission_deadline_hits: Counter,
+    /// Sizes of reviews.
+    pub admission_review_bytes: Histogram,
     /// Lookups of a reference, by outcome (`found`, `cached` or an error's label).
     pub registry_lookups: Family<Outcome, Counter>,
     /// Time of lookups that asked a registry.
@@ -64,6 +79,8 @@ pub struct Metrics {
     pub credentials_problems: Family<Reason, Counter>,
     /// Evictions asked for, by the API server's answer.
     pub refresh_evictions: Family<Outcome, Counter>,
+    /// Restarts of owners asked for, by the API server's answer.
+    pub refresh_restarts: Family<Outcome, Counter>,
     /// Containers of opted-in namespaces by verdict, as of the last tick.
     pub refresh_containers: Family<Verdict, Gauge>,
     /// Containers held current by their stamp although their imageID differs, as of the last tick.
@@ -94,7 +111,11 @@ impl Metrics {
         registry.register("build", "The program's version", build);
         let r = &mut registry;
         Self {
-            admission_reviews: plain(r, "admission_reviews", "Reviews answered, by outcome"),
+            admission_reviews: plain(
+                r,
+                "admission_reviews",
+                "Reviews answered, by path and outcome",
+            ),
             // From a cached answer (tens of microseconds) to the API server's longest timeout (30 s).
             admission_review_duration: seconds(
                 r,
@@ -102,6 +123,24 @@ impl Metrics {
                 "Time from a review's last byte to its answer",
                 exponential_buckets(0.000_05, 4.0, 11),
             ),
+            admission_resolve_duration: seconds(
+                r,
+                "admission_resolve_duration",
+                "Time in which a review's images were looked up, all at once",
+                exponential_buckets(0.000_05, 4.0, 11),
+            ),
+            admission_deadline_hits: plain(
+                r,
+                "admission_deadline_hits",
+                "Images that were not stamped because the review's deadline came first",
+            ),
+            // From a small pod (4 KiB) to the largest body that is read (8 MiB).
+            admission_review_bytes: {
+                let histogram = Histogram::new(exponential_buckets(1024.0, 2.0, 14));
+                let help = "Sizes of reviews";
+                r.register_with_unit("admission_review", help, Unit::Bytes, histogram.clone());
+                histogram
+            },
             registry_lookups: plain(r, "registry_lookups", "Lookups of a reference, by outcome"),
             registry_lookup_duration: seconds(
                 r,
@@ -138,6 +177,11 @@ impl Metrics {
                 r,
                 "refresh_evictions",
                 "Evictions asked for, by the API server's answer",
+            ),
+            refresh_restarts: plain(
+                r,
+                "refresh_restarts",
+                "Restarts of owners asked for, by the API server's answer",
             ),
             refresh_containers: plain(
                 r,
@@ -184,6 +228,12 @@ impl Metrics {
             ),
             registry: Arc::new(Mutex::new(registry)),
         }
+    }
+
+    /// Counts a review that came in by `path` and ended with `outcome`.
+    pub fn count_review(&self, path: &'static str, outcome: &'static str) {
+        let labels = Reviewed { path, outcome };
+        self.admission_reviews.get_or_create(&labels).inc();
     }
 
     /// Returns all metrics in the OpenMetrics text format.
@@ -248,11 +298,14 @@ mod tests {
     #[test]
     fn every_metric_starts_with_the_product_and_has_its_unit() {
         let metrics = Metrics::new();
-        count(&metrics.admission_reviews, "stamped");
+        metrics.count_review("mutate", "stamped");
+        metrics.admission_review_bytes.observe(5000.0);
         observe(&metrics.refresh_tick_duration, Duration::from_millis(2));
         let page = metrics.render();
         assert!(
-            page.contains("podrefresh_admission_reviews_total{outcome=\"stamped\"} 1\n"),
+            page.contains(
+                "podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"stamped\"} 1\n"
+            ) && page.contains("podrefresh_admission_review_bytes_sum 5000.0\n"),
             "{page}"
         );
         assert!(
