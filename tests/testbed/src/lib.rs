@@ -25,8 +25,8 @@
 //! - Create, update, JSON patch, merge patch, strategic merge patch, server-side apply, delete with preconditions, grace,
 //!   finalizers and propagation, `status`, `scale`, `binding`, `token`; dry runs of all of them.
 //! - Evictions with preconditions and budgets, which are spent at once.
-//! - Mutating and validating webhooks on create and update: rules, selectors, timeouts, failure policies, reinvocation,
-//!   warnings, TLS against the `caBundle`, one h2 connection for all reviews of a place.
+//! - Mutating and validating webhooks on create and update: rules, selectors, matchConditions, timeouts, failure policies,
+//!   reinvocation, warnings, TLS against the `caBundle`, one h2 connection for all reviews of a place.
 //! - The defaults, admission plugins and validation that clients of pods and workloads see.
 //! - A [journal] of all requests and [faults] to switch on.
 //!
@@ -37,7 +37,8 @@
 //! - *Schemas*: unknown fields are stored, not dropped, and `fieldValidation` is checked for Evictions alone. Validation
 //!   covers names, labels, containers, selectors, Leases, Events and webhook registrations.
 //! - *YAML and protobuf*: bodies and answers are JSON. Protobuf bodies are read for the kinds `kubectl create` sends.
-//! - *matchConditions* of webhooks (refused when they are registered), webhooks on delete, redirects, client certificates.
+//! - *matchConditions* with the authorizer, optional fields or functions of Kubernetes' own (refused when they are
+//!   registered), webhooks on delete, redirects, client certificates.
 //! - *Priority and fairness, audit, quotas, admission policies, CRDs, aggregated APIs, exec, attach, port-forward,
 //!   proxies*. Pod logs are one line. Only one version of each API is served, so conversion does not exist.
 //! - *The watch cache*: there is one history. After [`Cluster::compact_history`] old continue tokens answer 410 for every

@@ -25,6 +25,7 @@ pub use label_selector::{InvalidSelector, LabelSelector};
 pub use resource::Resource;
 pub use store::Store;
 
+pub use admission::holds as match_condition_holds;
 pub(crate) use admission::user_info;
 pub(crate) use delete::check_preconditions;
 pub(crate) use patch::Owners;

@@ -144,6 +144,9 @@ pub(crate) fn before_update(target: &Target<'_>, current: &Value, next: &mut Val
         drop_empty(object::metadata(next));
         return;
     }
+    if target.subresource == "ephemeralcontainers" {
+        keep_but_ephemeral_containers(current, next);
+    }
     let kept = [
         "uid",
         "creationTimestamp",
@@ -180,6 +183,15 @@ pub(crate) fn before_update(target: &Target<'_>, current: &Value, next: &mut Val
             "generation".to_owned(),
             json!(object::generation(current) + 1),
         );
+    }
+}
+
+// By this subresource nothing else can be changed, and no metadata: what comes along is dropped without a word.
+fn keep_but_ephemeral_containers(current: &Value, next: &mut Value) {
+    let ephemeral = next["spec"]["ephemeralContainers"].take();
+    *next = current.clone();
+    if !ephemeral.is_null() {
+        next["spec"]["ephemeralContainers"] = ephemeral;
     }
 }
 

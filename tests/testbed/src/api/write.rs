@@ -128,7 +128,7 @@ impl Api {
                 .ok_or_else(|| ApiError::not_found(resource, target.name))?;
             let mut next = change(&current)?;
             check_identity(target, &current, &mut next)?;
-            if target.subresource.is_empty() {
+            if matches!(target.subresource, "" | "ephemeralcontainers") {
                 defaults::apply(resource, &mut next);
             }
             strategy::before_update(target, &current, &mut next);

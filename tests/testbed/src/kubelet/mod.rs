@@ -40,6 +40,8 @@ pub struct Host {
     pub url: String,
     /// The authority to trust; empty for plain http.
     pub ca_pem: String,
+    /// Whom the node itself pulls as, behind the pod's own secrets: user and password, as a provider plugin would say.
+    pub user: Option<(String, String)>,
 }
 
 /// How nodes behave.

@@ -131,7 +131,8 @@ impl Puller {
         order: &Order<'_>,
         reference: &Reference,
     ) -> Result<Pulled, String> {
-        let (url, ca_pem) = match self.hosts.get(&reference.host) {
+        let host = self.hosts.get(&reference.host);
+        let (url, ca_pem) = match host {
             Some(host) => (host.url.clone(), host.ca_pem.as_str()),
             None if reference.is_loopback() => (format!("http://{}", reference.host), ""),
             None => {
@@ -151,6 +152,9 @@ impl Puller {
             .into_iter()
             .map(Some)
             .collect::<Vec<_>>();
+        let own = host.and_then(|host| host.user.clone());
+        let own = own.map(|(username, password)| Credentials { username, password });
+        known.extend(own.map(Some));
         known.push(None);
         for credentials in known {
             let client = Client::new(ca_pem, credentials);

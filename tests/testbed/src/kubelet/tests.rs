@@ -154,6 +154,7 @@ async fn pull_secrets_open_private_registries() {
     };
     let nodes = Nodes::start(options, |options, registry| {
         let host = Host {
+            user: None,
             url: registry.url().into(),
             ca_pem: registry.ca_pem().unwrap().into(),
         };

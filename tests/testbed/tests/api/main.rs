@@ -4,6 +4,7 @@ mod access;
 mod evictions;
 mod kubectl;
 mod support;
+mod updates;
 mod watches;
 mod webhooks;
 mod writes;

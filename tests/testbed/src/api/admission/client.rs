@@ -127,6 +127,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock must panic")
 }
 
+/// Says whether a server has closed the connection in good order and left a request alone, which Go's client repeats.
+fn is_unanswered(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|it| it.downcast_ref::<h2::Error>());
+    let is_goodbye = |it: &h2::Error| it.is_go_away() && it.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_canceled() || error.is_closed() || cause.is_some_and(is_goodbye)
+}
+
 impl Clients {
     pub(super) fn route(&self, namespace: &str, name: &str, port: u16, addresses: &[SocketAddr]) {
         let key = (namespace.to_owned(), name.to_owned(), port);
@@ -174,7 +181,9 @@ impl Clients {
             };
             match sent {
                 Ok(response) => return read(response).await,
-                Err(error) if !is_new && !is_last && (error.is_canceled() || error.is_closed()) => {
+                Err(error) if !is_new && !is_last && is_unanswered(&error) => {
+                    // Whoever comes next needs another connection, too.
+                    *slot.lock().await = None;
                 }
                 Err(error) => return Err(CallError::Broken(Box::new(error))),
             }

@@ -1,6 +1,7 @@
 //! Calls admission webhooks as an API server does.
 
 mod client;
+mod conditions;
 mod registration;
 mod response;
 mod review;
@@ -15,16 +16,20 @@ use super::write::Target;
 use super::{Api, ApiError, Resource, defaults, resource};
 
 use client::{Clients, Endpoint};
+use conditions::Programs;
 use registration::Webhook;
 use response::{Response, Verdict};
 use review::Review;
 
+pub(crate) use conditions::fault as condition_fault;
+pub use conditions::holds;
 pub(crate) use review::user_info;
 
 /// The connections to webhooks and the addresses of the Services they are registered with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Webhooks {
     clients: Clients,
+    programs: Programs,
 }
 
 impl Webhooks {
@@ -46,7 +51,7 @@ impl Webhooks {
         let mut called: Vec<usize> = Vec::new();
         let mut again: Vec<usize> = Vec::new();
         for (at, hook) in hooks.iter().enumerate() {
-            if !hook.wants(api, target, &object, old) {
+            if !hook.wants(api, target, &object, old)? {
                 continue;
             }
             if self
@@ -65,7 +70,7 @@ impl Webhooks {
         }
         // Those whose work another has changed get to see it once more.
         for at in again {
-            if hooks[at].wants(api, target, &object, old) {
+            if hooks[at].wants(api, target, &object, old)? {
                 self.mutate_once(&hooks[at], target, &mut object, old, warnings)
                     .await?;
             }
@@ -115,10 +120,13 @@ impl Webhooks {
         warnings: &mut Vec<String>,
     ) -> Result<(), ApiError> {
         let hooks = registration::of(api, &resource::VALIDATING_WEBHOOKS, target.resource);
-        let hooks: Vec<Webhook> = hooks
-            .into_iter()
-            .filter(|hook| hook.wants(api, target, object, old))
-            .collect();
+        let mut wanting = Vec::new();
+        for hook in hooks {
+            if hook.wants(api, target, object, old)? {
+                wanting.push(hook);
+            }
+        }
+        let hooks = wanting;
         let answers = join_all(
             hooks
                 .iter()

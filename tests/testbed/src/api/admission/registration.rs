@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::conditions::Condition;
 use super::{Endpoint, is_exempt};
 use crate::api::write::Target;
-use crate::api::{Api, LabelSelector, Resource, object, resource};
+use crate::api::{Api, ApiError, LabelSelector, Resource, object, resource};
 
 /// One webhook of one configuration.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Webhook {
     rules: Vec<Value>,
     namespace_selector: LabelSelector,
     object_selector: LabelSelector,
+    conditions: Vec<Condition>,
 }
 
 /// Returns the webhooks of all configurations in the order they are called, for requests about a resource.
@@ -50,6 +52,12 @@ fn read(api: &Api, hook: &Value) -> Webhook {
         rules: object::list(hook, "/rules").to_vec(),
         namespace_selector: selector("namespaceSelector"),
         object_selector: selector("objectSelector"),
+        conditions: object::list(hook, "/matchConditions")
+            .iter()
+            .map(|condition| Condition {
+                expression: object::text(condition, "/expression").to_owned(),
+            })
+            .collect(),
     }
 }
 
@@ -79,13 +87,26 @@ impl Webhook {
         target: &Target<'_>,
         object: &Value,
         old: Option<&Value>,
-    ) -> bool {
+    ) -> Result<bool, ApiError> {
         let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
-        self.rules.iter().any(|rule| fits(rule, operation, target))
+        let is_selected = self.rules.iter().any(|rule| fits(rule, operation, target))
             && self.wants_namespace(api, target, object)
             && (self.object_selector.is_empty()
                 || self.object_selector.selects(object)
-                || old.is_some_and(|old| self.object_selector.selects(old)))
+                || old.is_some_and(|old| self.object_selector.selects(old)));
+        if !is_selected {
+            return Ok(false);
+        }
+        let programs = &api.webhooks.programs;
+        match programs.hold(&self.conditions, target, object, old) {
+            Ok(held) => Ok(held),
+            Err(_) if self.ignores_failure => Ok(false),
+            Err(why) => Err(ApiError::forbidden(
+                target.resource,
+                object::name(object),
+                &why,
+            )),
+        }
     }
 
     fn wants_namespace(&self, api: &Api, target: &Target<'_>, object: &Value) -> bool {

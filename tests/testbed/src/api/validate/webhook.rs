@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::invalid;
-use crate::api::{ApiError, Cause, object};
+use crate::api::{ApiError, Cause, admission, object};
 
 /// Returns what is wrong with a webhook configuration.
 pub(super) fn check(configuration: &Value) -> Result<Vec<Cause>, ApiError> {
@@ -42,6 +42,12 @@ pub(super) fn check(configuration: &Value) -> Result<Vec<Cause>, ApiError> {
         if !(1..=30).contains(&seconds) {
             let why = "the timeout value must be between 1 and 30 seconds";
             causes.push(invalid(&field("timeoutSeconds"), &json!(seconds), why));
+        }
+        for condition in object::list(webhook, "/matchConditions") {
+            let expression = object::text(condition, "/expression");
+            if let Some(error) = admission::condition_fault(expression) {
+                return Err(error);
+            }
         }
         let client = &webhook["clientConfig"];
         if client["service"].is_null() == client["url"].is_null() {
