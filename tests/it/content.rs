@@ -94,6 +94,29 @@ async fn a_new_attestation_or_architecture_evicts_nothing_and_a_new_image_does()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_without_an_image_for_the_node_evicts_nothing_until_it_has_one() {
+    let world = World::running(&[]).await;
+    let amd64 = |seed| Format::Oci.image("linux/amd64", seed);
+    let arm64 = Format::Oci.image("linux/arm64", "2");
+    let old = Format::Oci.index([amd64("1")]);
+    let (image, old) = world.push_image("shop/web", "stable", &old);
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    world.kube.running("shop", 2, &old).await;
+    let before = names(&world).await;
+
+    world.push_image("shop/web", "stable", &Format::Oci.index([arm64.clone()]));
+    judged(&world, "unknown", 2).await;
+    lookups(&world, 5).await;
+    judged(&world, "unknown", 2).await;
+    assert_eq!(names(&world).await, before);
+
+    let both = Format::Oci.index([arm64, amd64("2")]);
+    let (_, new) = world.push_image("shop/web", "stable", &both);
+    world.kube.running("shop", 2, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_image_that_the_registry_has_no_more_is_outdated() {
     let world = World::running(&[]).await;
     let amd64 = Format::Oci.image("linux/amd64", "1");

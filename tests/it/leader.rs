@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::{coordination::v1::Lease, rbac::v1::ClusterRoleBinding};
+use kube::{Api, api::DeleteParams};
 use serde_json::json;
-use testbed::{faults::Effect, kubelet};
+use testbed::{
+    faults::{Effect, Seen},
+    kubelet,
+};
 use tokio::time::Instant;
 
 use crate::support::{
     history::History,
     kube::eventually,
     look::on_testbed,
+    program::Program,
     simulated::Setup,
     world::{HOME, World},
 };
+
+const EVICTED: &str = "podrefresh_refresh_evictions_total{outcome=\"evicted\"}";
 
 /// Starts two replicas, of which the first leads, and pods that take a moment to become ready.
 async fn pair(flags: &[&str]) -> World {
@@ -48,12 +55,11 @@ async fn only_the_leader_evicts() {
     world.kube.running("shop", 2, &old).await;
     let (_, new) = world.push("shop/web", "stable", "2");
     world.kube.running("shop", 2, &new).await;
-    let evicted = "podrefresh_refresh_evictions_total{outcome=\"evicted\"}";
     let [leader, other] = world.controllers() else {
         unreachable!("there must be two")
     };
-    assert_eq!(leader.metric(evicted).await, 2.0);
-    assert_eq!(other.metric(evicted).await, 0.0);
+    assert_eq!(leader.metric(EVICTED).await, 2.0);
+    assert_eq!(other.metric(EVICTED).await, 0.0);
     assert_eq!(
         other
             .metric("podrefresh_refresh_tick_duration_seconds_count")
@@ -84,8 +90,7 @@ async fn check_taken_over(gracefully: bool) {
     );
     world.kube.running("shop", 6, &new).await;
     assert_eq!((history.gone().len(), history.fewest_up()), (6, 5));
-    let evicted = "podrefresh_refresh_evictions_total{outcome=\"evicted\"}";
-    assert!(1.0 <= world.controllers()[0].metric(evicted).await);
+    assert!(1.0 <= world.controllers()[0].metric(EVICTED).await);
     world.looks(3).await;
     assert_eq!(history.gone().len(), 6);
 }
@@ -192,4 +197,114 @@ async fn a_leader_whose_lease_is_taken_stops_evicting() {
     );
     let pods = world.kube.running("shop", 2, &new).await;
     assert_ne!(pods[0].metadata.uid, before[0].metadata.uid);
+}
+
+/// Checks that while no call about the Lease succeeds, neither replica evicts; and that one goes on afterwards.
+async fn check_nobody_leads(effect: Effect) {
+    if !on_testbed() {
+        return;
+    }
+    let world = pair(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    world.kube.running("shop", 2, &old).await;
+    let cluster = &world.testbed().cluster;
+    let guard = cluster
+        .faults()
+        .inject(effect, |seen| seen.resource == "leases");
+    for controller in world.controllers() {
+        controller.shows("podrefresh_leader", 0.0).await;
+    }
+    let (_, new) = world.push("shop/web", "stable", "2");
+    // Each tries about once a second: longer than the Lease lasts, so that whoever could take it would have.
+    let journal = cluster.journal();
+    let tries = journal.count(|entry| entry.resource == "leases");
+    let patience = Duration::from_secs(60);
+    let tried = journal.wait_for(tries + 10, patience, |entry| entry.resource == "leases");
+    assert!(tried.await, "they must go on trying");
+    assert!(world.evictions().is_empty(), "{:#?}", world.evictions());
+    drop(guard);
+    world.kube.running("shop", 2, &new).await;
+    let mut leaders = 0.0;
+    for controller in world.controllers() {
+        leaders += controller.metric("podrefresh_leader").await;
+    }
+    assert_eq!((leaders, world.evictions().len()), (1.0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_hangs_leaves_nobody_leading() {
+    check_nobody_leads(Effect::Hang).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_breaks_connections_leaves_nobody_leading() {
+    check_nobody_leads(Effect::Reset).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_fails_gives_the_lease_back() {
+    if !on_testbed() {
+        return;
+    }
+    let mut world = World::start().await;
+    // Its first lists are refused, but only after it has come to lead.
+    let bindings = Api::<ClusterRoleBinding>::all(world.kube.0.clone());
+    let default = DeleteParams::default();
+    bindings.delete("podrefresh", &default).await.unwrap();
+    let late = Effect::Delay(Duration::from_secs(3));
+    let faults = world.testbed().cluster.faults().clone();
+    let lists = |seen: &Seen<'_>| ["pods", "namespaces"].contains(&seen.resource);
+    let _guard = faults.inject(late, lists);
+    world.unready(&["--lease-duration=600s"]).await;
+    world.controllers()[0].shows("podrefresh_leader", 1.0).await;
+    let error = world.first_failed().await;
+    assert!(error.contains("forbidden"), "{error}");
+    let leases = world.kube.api::<Lease>(HOME);
+    let spec = leases.get("podrefresh").await.unwrap().spec.unwrap();
+    assert_eq!(spec.holder_identity.unwrap_or_default(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stands_still_comes_back_as_a_follower() {
+    if !on_testbed() {
+        return;
+    }
+    let mut world = World::start().await;
+    let arguments = [
+        "controller",
+        "--admin-addr=127.0.0.1:0",
+        "--admission-addr=127.0.0.1:0",
+        "--namespace=podrefresh",
+        "--poll-interval=300ms",
+        "--confirm-after=100ms",
+        "--lease-duration=3s",
+    ];
+    let kubeconfig = world.account_kubeconfig("podrefresh").await;
+    let frozen = Program::new(arguments).kubeconfig(&kubeconfig).start();
+    frozen.says("Became the leader").await;
+    world
+        .controller(&[])
+        .await
+        .shows("podrefresh_leader", 0.0)
+        .await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    world.kube.running("shop", 2, &old).await;
+
+    frozen.signal("STOP").await;
+    let other = &world.controllers()[0];
+    other.shows("podrefresh_leader", 1.0).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    // It wakes up in the middle of the other's work, and what it knew is that nothing is outdated.
+    other.reaches(EVICTED, 1.0).await;
+    frozen.signal("CONT").await;
+    world.kube.running("shop", 2, &new).await;
+    frozen.says("Stopped leading").await;
+    let (_, newer) = world.push("shop/web", "stable", "3");
+    world.kube.running("shop", 2, &newer).await;
+    assert_eq!(world.evictions().len(), 4);
+    assert_eq!(other.metric(EVICTED).await, 4.0);
 }

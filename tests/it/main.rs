@@ -6,18 +6,27 @@
 )]
 
 mod admission;
+mod cert_dir;
 mod cli;
 mod content;
 mod controller;
+mod events;
+mod explain;
 mod flags;
 mod kubectl;
 mod layering;
 mod leader;
 mod manifests;
 mod observe;
+mod once;
+mod private_registries;
 mod rbac;
 mod readme;
+mod reasons;
 mod refresh;
 mod registry;
+mod rotation;
+mod sidecar;
 mod support;
 mod tls;
+mod version;

@@ -40,7 +40,14 @@ fn every_kustomization_renders_and_every_field_is_known() {
         return;
     };
     let folders = kustomizations();
-    for folder in ["manifests", "manifests/base", "certs/cert-manager"] {
+    for folder in [
+        "manifests",
+        "manifests/base",
+        "manifests/components/sidecar/native",
+        "manifests/components/sidecar/plain",
+        "certs/cert-manager",
+        "certs/files",
+    ] {
         assert!(
             folders.contains(&folder.to_owned()),
             "{folder} of {folders:?}"
@@ -185,6 +192,7 @@ fn names_and_ports_lead_to_each_other() {
         "ClusterRole",
         "ClusterRoleBinding",
         "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
     ];
     for object in &objects {
         if !cluster_wide.contains(&object["kind"].as_str().unwrap()) {
@@ -225,50 +233,103 @@ fn names_and_ports_lead_to_each_other() {
     for rule in list(the(&objects, "NetworkPolicy"), "/spec/ingress") {
         assert!(ports.contains(&&rule["ports"][0]["port"]), "{rule}");
     }
-    let called =
-        &the(&objects, "MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]["service"];
-    assert_eq!(called["name"], service["metadata"]["name"]);
-    assert_eq!(&called["namespace"], namespace);
-    let port = list(service, "/spec/ports")
-        .iter()
-        .find(|port| port["port"] == called["port"]);
-    assert_eq!(
-        port.expect("the Service must have the webhook's port")["targetPort"],
-        "admission"
+    for webhook in webhooks(&objects) {
+        let called = &webhook["clientConfig"]["service"];
+        assert_eq!(called["name"], service["metadata"]["name"]);
+        assert_eq!(&called["namespace"], namespace);
+        let port = list(service, "/spec/ports")
+            .iter()
+            .find(|port| port["port"] == called["port"]);
+        assert_eq!(
+            port.expect("the Service must have the webhook's port")["targetPort"],
+            "admission"
+        );
+    }
+}
+
+/// Returns all webhooks: for new pods, for changed ones, for wishes, for stamps.
+#[track_caller]
+fn webhooks(objects: &[Value]) -> [&Value; 4] {
+    let of = |kind| list(the(objects, kind), "/webhooks");
+    let (mutating, validating) = (
+        of("MutatingWebhookConfiguration"),
+        of("ValidatingWebhookConfiguration"),
     );
+    let all: Vec<&Value> = mutating.iter().chain(validating).collect();
+    all.try_into().expect("there must be four webhooks")
 }
 
 #[test]
-fn the_webhook_fails_open_and_knows_its_place() {
+fn the_webhooks_fail_open_and_know_their_place() {
     let Some(objects) = base() else { return };
-    let configuration = the(&objects, "MutatingWebhookConfiguration");
-    let [webhook] = &list(configuration, "/webhooks")[..] else {
-        panic!("one webhook");
-    };
-    check(webhook, "/name", "mutate.podrefresh.io");
-    check(webhook, "/failurePolicy", "Ignore");
-    check(webhook, "/timeoutSeconds", 5);
-    check(webhook, "/reinvocationPolicy", "IfNeeded");
-    check(webhook, "/sideEffects", "None");
-    check(webhook, "/matchPolicy", "Equivalent");
-    check(webhook, "/admissionReviewVersions", json!(["v1"]));
-    check(webhook, "/clientConfig/service/path", "/mutate");
-    // Applying again must leave the bundle that the controller injected.
-    check(webhook, "/clientConfig/caBundle", Value::Null);
-    let rule = json!({
-        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
-        "resources": ["pods"], "scope": "Namespaced"
-    });
-    check(webhook, "/rules", json!([rule]));
     let ours = &the(&objects, "Namespace")["metadata"]["name"];
-    let namespaces = json!([
-        {"key": "podrefresh.io/enabled", "operator": "In", "values": ["true"]},
-        {"key": "kubernetes.io/metadata.name", "operator": "NotIn",
-         "values": ["kube-system", "kube-public", "kube-node-lease", ours]},
-    ]);
-    check(webhook, "/namespaceSelector/matchExpressions", namespaces);
-    let pods = json!([{"key": "podrefresh.io/enabled", "operator": "NotIn", "values": ["false"]}]);
-    check(webhook, "/objectSelector/matchExpressions", pods);
+    let elsewhere = json!({"key": "kubernetes.io/metadata.name", "operator": "NotIn",
+        "values": ["kube-system", "kube-public", "kube-node-lease", ours]});
+    let opted_in = json!({"key": "podrefresh.io/enabled", "operator": "In", "values": ["true"]});
+    let not_out =
+        json!([{"key": "podrefresh.io/enabled", "operator": "NotIn", "values": ["false"]}]);
+    for (webhook, (name, path, seconds, is_about_pods)) in webhooks(&objects).into_iter().zip([
+        ("mutate.podrefresh.io", "/mutate", 5, true),
+        ("update.podrefresh.io", "/mutate", 5, true),
+        ("validate.podrefresh.io", "/validate", 3, false),
+        ("stamps.podrefresh.io", "/validate", 3, true),
+    ]) {
+        check(webhook, "/name", name);
+        check(webhook, "/failurePolicy", "Ignore");
+        check(webhook, "/timeoutSeconds", seconds);
+        check(webhook, "/sideEffects", "None");
+        check(webhook, "/matchPolicy", "Equivalent");
+        check(webhook, "/admissionReviewVersions", json!(["v1"]));
+        check(webhook, "/clientConfig/service/path", path);
+        // Applying again must leave the bundle that the controller injected.
+        check(webhook, "/clientConfig/caBundle", Value::Null);
+        let again = match path {
+            "/mutate" => json!("IfNeeded"),
+            _ => Value::Null,
+        };
+        check(webhook, "/reinvocationPolicy", again);
+        // Wishes are judged before a namespace is opted in; only pods can be opted out.
+        let (namespaces, pods) = match is_about_pods {
+            true => (json!([opted_in, elsewhere]), not_out.clone()),
+            false => (json!([elsewhere]), Value::Null),
+        };
+        check(webhook, "/namespaceSelector/matchExpressions", namespaces);
+        check(webhook, "/objectSelector/matchExpressions", pods);
+    }
+}
+
+#[test]
+fn nothing_stands_between_a_new_pod_and_its_stamps() {
+    let Some(objects) = base() else { return };
+    let [create, update, wishes, stamps] = webhooks(&objects);
+    let rule = |operation: &str, resources: Value| {
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation],
+            "resources": resources, "scope": "Namespaced"}])
+    };
+    check(create, "/rules", rule("CREATE", json!(["pods"])));
+    check(create, "/matchConditions", Value::Null);
+    let both = json!(["pods", "pods/ephemeralcontainers"]);
+    check(update, "/rules", rule("UPDATE", both));
+    check(stamps, "/rules", rule("UPDATE", json!(["pods"])));
+    // All others are called for what concerns us only, and for nothing that is on its way out.
+    for webhook in [update, wishes, stamps] {
+        let conditions = list(webhook, "/matchConditions");
+        assert!(2 <= conditions.len(), "{conditions:?}");
+        let last = conditions.last().map(|condition| &condition["expression"]);
+        assert_eq!(
+            last,
+            Some(&json!("!has(object.metadata.deletionTimestamp)"))
+        );
+    }
+    // What nobody deletes through us is removed without us.
+    for webhook in webhooks(&objects) {
+        for rule in list(webhook, "/rules") {
+            assert!(
+                !list(rule, "/operations").contains(&json!("DELETE")),
+                "{rule}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -322,6 +383,18 @@ fn the_image_is_of_this_version_and_named_once() {
         .into_iter()
         .filter(|path| read(path).contains("ghcr.io/"))
         .collect();
-    assert_eq!(naming, [Path::new("manifests/base/kustomization.yaml")]);
+    // A component is rendered apart from the base.
+    let places = [
+        "manifests/base/kustomization.yaml",
+        "manifests/components/cronjob/kustomization.yaml",
+        "manifests/components/sidecar/rbac/kustomization.yaml",
+    ];
+    assert_eq!(naming, places.map(Path::new));
+    for place in places {
+        assert!(
+            read(place).contains(&format!("newTag: {version}\n")),
+            "{place}"
+        );
+    }
     assert!(read("Dockerfile").contains(&format!("ARG VERSION={version}\n")));
 }

@@ -3,11 +3,6 @@
 use std::{collections::BTreeMap, io::Write as _, net::SocketAddr, process::Stdio};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use testbed::faults::Effect;
@@ -58,35 +53,22 @@ async fn a_ready_controller_says_what_holds() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_does_not_trust_us_makes_us_unready() {
-    if !on_testbed() {
-        return;
-    }
+/// Breaks the caBundle of the first webhook of our configuration in `resource`, and checks what readiness says.
+async fn check_unready(resource: &'static str) {
     let world = World::running(&[]).await;
     let admin = world.controllers()[0].admin;
     // The controller mends a bundle at once, if it can.
-    let broken =
-        world
-            .simulated
-            .as_ref()
-            .unwrap()
-            .cluster
-            .faults()
-            .inject(Effect::InternalError, |seen| {
-                seen.verb == "patch"
-                    && seen.resource == "mutatingwebhookconfigurations"
-                    && seen.user.ends_with(":podrefresh")
-            });
-    let webhooks = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
+    let faults = world.testbed().cluster.faults();
+    let broken = faults.inject(Effect::InternalError, move |seen| {
+        seen.verb == "patch" && seen.resource == resource && seen.user.ends_with(":podrefresh")
+    });
     let other = STANDARD.encode(Authority::new().pem());
     let patch =
         json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": other}]);
-    let patch = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
-    webhooks
-        .patch("podrefresh", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+    let path = format!("/apis/admissionregistration.k8s.io/v1/{resource}/podrefresh");
+    let kind = "application/json-patch+json";
+    let (status, _, answer) = world.send_as("PATCH", &path, kind, &patch).await;
+    assert_eq!(status, 200, "{answer:#}");
     let controller = &world.controllers()[0];
     let text = controller.readiness(503).await;
     assert!(text.contains("[-]certificate failed: "), "{text}");
@@ -94,6 +76,20 @@ async fn a_bundle_that_does_not_trust_us_makes_us_unready() {
     assert_eq!(get(admin, "/livez").await.0, 200);
     drop(broken);
     controller.readiness(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_does_not_trust_us_makes_us_unready() {
+    if on_testbed() {
+        check_unready("mutatingwebhookconfigurations").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_validating_webhooks_bundle_counts_as_well() {
+    if on_testbed() {
+        check_unready("validatingwebhookconfigurations").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +114,7 @@ async fn metrics_are_what_prometheus_reads() {
     );
     assert!(text.ends_with("# EOF\n"), "{text}");
     assert!(
-        text.contains("podrefresh_admission_reviews_total{outcome=\"stamped\"} 2"),
+        text.contains("podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"stamped\"} 2"),
         "{text}"
     );
     // What is named by users would have no bound.

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
-    core::v1::{ReplicationController, Secret},
+    core::v1::{Pod, ReplicationController, Secret},
 };
 use kube::{
     Api,
@@ -23,7 +23,7 @@ use testbed::{
 
 use crate::support::{
     files::root,
-    kube::{eventually, workload},
+    kube::{eventually, image_id, is_ready, workload},
     look::on_testbed,
     simulated::Setup,
     world::{HOME, World},
@@ -33,7 +33,7 @@ const ACCOUNT: &str = "system:serviceaccount:podrefresh:podrefresh";
 
 /// One verb of one resource, as one rule grants it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
+pub(crate) struct Right {
     /// The Role's namespace; empty for the ClusterRole.
     namespace: String,
     verb: String,
@@ -62,9 +62,9 @@ impl Right {
     }
 }
 
-/// Returns the rights that `manifests/` give, each for one verb, resource and name.
-fn rights() -> BTreeSet<Right> {
-    let objects = manifests::load(&root().join("manifests")).unwrap();
+/// Returns the rights that a folder of manifests gives, each for one verb, resource and name.
+pub(crate) fn rights(folder: &str) -> BTreeSet<Right> {
+    let objects = manifests::load(&root().join(folder)).unwrap();
     let roles = objects
         .iter()
         .filter(|object| ["ClusterRole", "Role"].contains(&object["kind"].as_str().unwrap()));
@@ -139,6 +139,21 @@ async fn refresh_all_kinds(world: &World) {
     let (_, new) = world.push_image("shop/web", "stable", &Format::Oci.multi_platform("2"));
     kube.running("shop", 7, &new).await;
     kube.told("shop", "Evicted", "has moved on").await;
+
+    // Of those that can be restarted, the same by a restart.
+    let wish = json!({"metadata": {"annotations": {"podrefresh.io/strategy": "restart"}}});
+    kube.patch_namespace("shop", wish).await;
+    let (_, newer) = world.push_image("shop/web", "stable", &Format::Oci.multi_platform("3"));
+    let restarted = async || {
+        let pods = kube.pods("shop").await;
+        let runs_it = |pod: &&Pod| image_id(pod).ends_with(&newer) && is_ready(pod);
+        (pods.iter().filter(runs_it).count() == 5).then_some(())
+    };
+    eventually(
+        "a Deployment, a StatefulSet and a DaemonSet to be restarted",
+        restarted,
+    )
+    .await;
 }
 
 /// Has the certificate made anew and trusted anew.
@@ -225,18 +240,21 @@ async fn the_manifests_rights_are_those_that_are_used() {
     }
     world.stop_first().await;
 
-    let mut unused = rights();
+    compare(&world, ACCOUNT, &rights("manifests"), "manifests/base");
+}
+
+/// Checks that `rights`, those in `folder`, are the ones that `account` has used.
+#[track_caller]
+pub(crate) fn compare(world: &World, account: &str, rights: &BTreeSet<Right>, folder: &str) {
+    let mut unused = rights.clone();
     let mut ungranted = BTreeMap::new();
     let cluster = &world.testbed().cluster;
     // Anybody who has a token may ask what kind of server it is.
     for call in cluster
         .journal()
-        .find(|call| call.user == ACCOUNT && !call.resource.is_empty())
+        .find(|call| call.user == account && !call.resource.is_empty())
     {
-        let covering: Vec<Right> = rights()
-            .into_iter()
-            .filter(|right| right.covers(&call))
-            .collect();
+        let covering: Vec<&Right> = rights.iter().filter(|right| right.covers(&call)).collect();
         if covering.is_empty() || call.status == 403 {
             ungranted.insert(title(&call), call.uri.clone());
         }
@@ -244,17 +262,17 @@ async fn the_manifests_rights_are_those_that_are_used() {
         let is_narrow = covering.iter().any(|right| !right.name.is_empty());
         for right in covering {
             if is_narrow != right.name.is_empty() {
-                unused.remove(&right);
+                unused.remove(right);
             }
         }
     }
     assert!(
         ungranted.is_empty(),
-        "calls that no rule in manifests/base/rbac.yaml allows: {ungranted:#?}"
+        "calls that no rule in {folder}/rbac.yaml allows: {ungranted:#?}"
     );
     assert!(
         unused.is_empty(),
-        "rights in manifests/base/rbac.yaml that no call needs: {unused:#?}"
+        "rights in {folder}/rbac.yaml that no call needs: {unused:#?}"
     );
     cluster.assert_clean();
 }

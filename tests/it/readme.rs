@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use podrefresh::observe::metrics::{Metrics, Outcome, Reason, Verdict};
+use podrefresh::observe::metrics::{Metrics, Outcome, Reason, Reviewed, Verdict};
 
 use crate::support::{
     files::{below, read, root},
@@ -34,6 +34,9 @@ fn metrics() -> BTreeSet<String> {
     let Metrics {
         admission_reviews,
         admission_review_duration: _,
+        admission_resolve_duration: _,
+        admission_deadline_hits: _,
+        admission_review_bytes: _,
         registry_lookups,
         registry_lookup_duration: _,
         registry_requests,
@@ -41,6 +44,7 @@ fn metrics() -> BTreeSet<String> {
         registry_hosts_problems,
         credentials_problems,
         refresh_evictions,
+        refresh_restarts,
         refresh_containers,
         refresh_ambiguous_containers: _,
         refresh_held_pods,
@@ -54,11 +58,15 @@ fn metrics() -> BTreeSet<String> {
         registry: _,
     } = metrics.clone();
     let outcome = Outcome { outcome: "x" };
+    drop(admission_reviews.get_or_create(&Reviewed {
+        path: "x",
+        outcome: "x",
+    }));
     for family in [
-        admission_reviews,
         registry_lookups,
         registry_requests,
         refresh_evictions,
+        refresh_restarts,
     ] {
         drop(family.get_or_create(&outcome));
     }

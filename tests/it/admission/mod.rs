@@ -6,9 +6,12 @@ use testbed::images::Format;
 
 use crate::support::world::World;
 
+mod conditions;
 mod port;
 mod stamps;
 mod unresolved;
+mod update;
+mod validate;
 
 /// What a pod's creator got.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! The webhook's port itself: what is no proper review is answered properly, and many reviews at once are.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -14,8 +17,11 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use testbed::registry::{Fault, Target};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::push;
 use crate::support::world::World;
@@ -27,27 +33,32 @@ const SERVICE: &str = "podrefresh.podrefresh.svc";
 #[derive(Clone)]
 struct Connection(http2::SendRequest<Full<Bytes>>);
 
+/// Opens a TLS connection for a protocol, trusted as the API server would.
+async fn connect(world: &World, protocol: &[u8]) -> TlsStream<TcpStream> {
+    let all = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
+    let webhooks = all.get("podrefresh").await.unwrap().webhooks.unwrap();
+    let bundle = webhooks[0].client_config.ca_bundle.clone().unwrap().0;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bundle) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = TcpStream::connect(world.controllers()[0].admission)
+        .await
+        .unwrap();
+    let name = ServerName::try_from(SERVICE).unwrap();
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap()
+}
+
 impl Connection {
     async fn open(world: &World) -> Self {
-        let all = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
-        let webhooks = all.get("podrefresh").await.unwrap().webhooks.unwrap();
-        let bundle = webhooks[0].client_config.ca_bundle.clone().unwrap().0;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&bundle) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let mut config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = TcpStream::connect(world.controllers()[0].admission)
-            .await
-            .unwrap();
-        let name = ServerName::try_from(SERVICE).unwrap();
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap();
+        let stream = connect(world, b"h2").await;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
@@ -126,6 +137,17 @@ async fn what_is_no_review_is_answered_and_the_connection_lives_on() {
         review["request"].as_object_mut().unwrap().remove(field);
         review.to_string()
     };
+    // A million brackets in a field that is read, or in one that nobody reads.
+    let nested = |pointer: &str| {
+        let mut review = good.clone();
+        *review.pointer_mut(pointer).unwrap() = json!("NESTED");
+        let deep = "[".repeat(1 << 20) + &"]".repeat(1 << 20);
+        let deep = match pointer {
+            "/request/object/metadata" => format!("{{\"managedFields\":{deep}}}"),
+            _ => deep,
+        };
+        review.to_string().replace("\"NESTED\"", &deep).into_bytes()
+    };
     let mut old = good.clone();
     old["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let mut answer = good.clone();
@@ -136,6 +158,15 @@ async fn what_is_no_review_is_answered_and_the_connection_lives_on() {
         ("POST", "/mutate", json, b"[]".to_vec(), 400),
         ("POST", "/mutate", json, b"\xff\xfe{}".to_vec(), 400),
         ("POST", "/mutate", json, vec![b'['; 1 << 20], 400),
+        ("POST", "/mutate", json, nested("/request/uid"), 400),
+        ("POST", "/mutate", json, nested("/request/object"), 200),
+        (
+            "POST",
+            "/mutate",
+            json,
+            nested("/request/object/metadata"),
+            200,
+        ),
         ("POST", "/mutate", json, old.to_string().into(), 400),
         ("POST", "/mutate", json, answer.to_string().into(), 400),
         ("POST", "/mutate", json, without("uid").into(), 400),
@@ -177,6 +208,33 @@ async fn what_is_no_review_is_answered_and_the_connection_lives_on() {
             "after {shown}: {response}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_trickles_in_is_given_up_inside_the_api_servers_patience() {
+    let world = World::running(&[]).await;
+    let mut stream = connect(&world, b"http/1.1").await;
+    let head = "POST /mutate?timeout=1s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
+    let started = Instant::now();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let trickling = async {
+        while writing.write_all(b" ").await.is_ok() && writing.flush().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        read = reading.read_exact(&mut answer) => drop(read.unwrap()),
+        () = trickling => {}
+    }
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,6 +284,6 @@ async fn a_thousand_equal_pods_at_once_cause_one_manifest_request() {
         assert!(patch(response).contains(&digest), "{response}");
     }
     assert_eq!(world.registry.manifest_requests(), 1);
-    let reviews = "podrefresh_admission_reviews_total{outcome=\"stamped\"}";
+    let reviews = "podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"stamped\"}";
     world.controllers()[0].shows(reviews, 1000.0).await;
 }

@@ -52,7 +52,7 @@ async fn check_warned(fault: Fault, cause: &str) {
         warning.contains(&image) && warning.contains(cause),
         "{warning}"
     );
-    let reviews = "podrefresh_admission_reviews_total{outcome=\"unresolved\"}";
+    let reviews = "podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"unresolved\"}";
     world.controllers()[0].shows(reviews, 1.0).await;
     drop(guard);
     let stamped = || async {
@@ -120,7 +120,7 @@ async fn deny_refuses_in_words() {
     );
     world.controllers()[0]
         .shows(
-            "podrefresh_admission_reviews_total{outcome=\"denied\"}",
+            "podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"denied\"}",
             1.0,
         )
         .await;
@@ -137,7 +137,7 @@ async fn admit_is_silent() {
     assert_eq!(created.warnings, [] as [&str; 0]);
     world.controllers()[0]
         .shows(
-            "podrefresh_admission_reviews_total{outcome=\"unresolved\"}",
+            "podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"unresolved\"}",
             1.0,
         )
         .await;
@@ -174,4 +174,58 @@ async fn a_pod_waits_for_its_slowest_image_only() {
     let pod = json!({"metadata": {"name": "all"}, "spec": {"containers": containers}});
     let pod = world.kube.pod("shop", pod).await;
     assert_eq!(super::stamps(&pod).len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pods_wish_goes_before_its_namespaces() {
+    let (world, _guard, image) = failing(Fault::Status(502), "deny").await;
+    let metadata = |wish: &str| json!({"generateName": "a-", "annotations": {"podrefresh.io/on-unresolved": wish}});
+    let tried = async |wish: &str| {
+        super::create(&world, "shop", metadata(wish), &image, "?dryRun=All").await
+    };
+    assert_eq!(try_pod(&world, "shop", &image).await.status, 403);
+    assert_eq!(tried("deny").await.status, 403);
+    let warned = tried("warn").await;
+    assert_eq!(
+        (warned.status, warned.warnings.len()),
+        (201, 1),
+        "{warned:#?}"
+    );
+    let admitted = tried("admit").await;
+    assert_eq!(
+        (admitted.status, admitted.warnings.len()),
+        (201, 0),
+        "{admitted:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_arrive_whole_however_many_there_are() {
+    let world = World::running(&[]).await;
+    world.kube.opted_in("shop").await;
+    // The cause stands behind the image: both must arrive.
+    let image = |i: usize| format!("127.0.0.1:1/{}:{i}", "x".repeat(200));
+    let containers: Vec<_> = (0..40)
+        .map(|i| json!({"name": format!("c{i}"), "image": image(i)}))
+        .collect();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "many"}, "spec": {"containers": containers},
+    });
+    let path = "/api/v1/namespaces/shop/pods?dryRun=All";
+    let (status, warnings, body) = world.send("POST", path, &pod).await;
+    assert_eq!(status, 201, "{body:#}");
+    assert_eq!(warnings.len(), 15);
+    for warning in &warnings[..14] {
+        assert!(warning.contains("…\\\": 127.0.0.1:1"), "{warning}");
+        let text = warning.trim_start_matches("299 - \"").trim_end_matches('"');
+        assert!(
+            text.replace("\\\"", "\"").chars().count() <= 256,
+            "{warning}"
+        );
+    }
+    assert!(
+        warnings[14].contains("26 more warnings"),
+        "{}",
+        warnings[14]
+    );
 }

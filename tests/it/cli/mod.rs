@@ -1,5 +1,6 @@
 //! The program as its users run it: wrong usage, no cluster, no rights, and what must never be printed.
 
+mod certs;
 mod cluster;
 mod discreet;
 mod log;

@@ -138,6 +138,7 @@ async fn help_and_version_are_no_failures() {
         &["help"],
         &["controller", "--help"],
         &["digest", "-h"],
+        &["certs", "--help"],
     ] {
         let outcome = Program::new(arguments.iter().copied()).run().await;
         assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{outcome}");

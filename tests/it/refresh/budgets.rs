@@ -1,11 +1,16 @@
-//! PodDisruptionBudgets have the last word.
+//! How much may go in a minute, and that PodDisruptionBudgets have the last word.
 
-use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{
+    core::v1::{Node, Pod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::Api;
 use serde_json::json;
 
 use super::uids;
 use crate::support::{
     history::History,
+    kube::image_id,
     world::{POLL, World},
 };
 
@@ -87,4 +92,63 @@ async fn two_budgets_over_one_pod_are_told_of() {
     world.looks(10).await;
     pauses_double(&world);
     assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+}
+
+const EVICTED: &str = "podrefresh_refresh_evictions_total{outcome=\"evicted\"}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_namespace_has_a_budget_of_its_own() {
+    let world = World::running(&["--max-evictions-per-minute-per-namespace=1"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    for namespace in ["shop", "zoo"] {
+        world.kube.opted_in(namespace).await;
+        for name in ["a", "b"] {
+            world.kube.deployment(namespace, name, 1, &image).await;
+        }
+        world.kube.running(namespace, 2, &old).await;
+    }
+    world.push("shop/web", "stable", "2");
+    let controller = &world.controllers()[0];
+    controller.shows(EVICTED, 2.0).await;
+    let held = "podrefresh_refresh_held_pods{reason=\"namespace_budget\"}";
+    controller.shows(held, 2.0).await;
+    world.looks(5).await;
+    controller.shows(held, 2.0).await;
+    for namespace in ["shop", "zoo"] {
+        let pods = world.kube.ready(namespace, 2).await;
+        let stayed = pods.iter().filter(|pod| image_id(pod).ends_with(&old));
+        assert_eq!(stayed.count(), 1, "{namespace}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_node_has_a_budget_of_its_own() {
+    let world = World::running(&["--max-evictions-per-minute-per-node=1"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    for name in ["a", "b"] {
+        world.kube.daemon_set("shop", name, &image).await;
+    }
+    // The pace is not to choose the pods: it may choose one whose node has none left.
+    let all = json!({"metadata": {"annotations": {"podrefresh.io/max-unavailable": "100%"}}});
+    world.kube.patch_namespace("shop", all).await;
+    let nodes = Api::<Node>::all(world.kube.0.clone());
+    let nodes = nodes.list(&Default::default()).await.unwrap().items.len();
+    world.kube.running("shop", 2 * nodes, &old).await;
+    world.push("shop/web", "stable", "2");
+    let controller = &world.controllers()[0];
+    let all = f64::from(u32::try_from(nodes).unwrap());
+    controller.shows(EVICTED, all).await;
+    let pods = world.kube.ready("shop", 2 * nodes).await;
+    let held = "podrefresh_refresh_held_pods{reason=\"node_budget\"}";
+    controller.reaches(held, 1.0).await;
+    world.looks(5).await;
+    assert_eq!(controller.metric(EVICTED).await, all);
+    let mut turned: Vec<_> = (pods.iter())
+        .filter(|pod| !image_id(pod).ends_with(&old))
+        .map(|pod| pod.spec.as_ref().unwrap().node_name.clone())
+        .collect();
+    turned.sort();
+    turned.dedup();
+    assert_eq!(turned.len(), nodes, "each node must have lost one");
 }

@@ -1,4 +1,30 @@
 //! Outdated pods go, as fast as they may, and nothing else does.
+//!
+//! What may go wrong meanwhile, and the test that it does no harm:
+//!
+//! | fault | test |
+//! |---|---|
+//! | the controller is killed between an eviction and its record | `outages::a_controller_killed_before_it_learns_of_its_eviction_repeats_nothing`, `outages::a_killed_controllers_successor_finishes_its_refresh` |
+//! | a watch ends with 410 Gone, and the pods are listed anew | `controller::a_refresh_outlives_watches_that_expire` |
+//! | the API server is away for longer than the lease | `controller::a_refresh_outlives_an_api_server_that_is_away` |
+//! | every second call is answered by 500 | `controller::a_refresh_outlives_errors_of_the_api_server` |
+//! | the API server sheds load (429) | `controller::a_refresh_outlives_a_busy_api_server` |
+//! | an eviction is done and its answer lost | `controller::an_eviction_whose_answer_is_lost_is_not_repeated` |
+//! | a budget never allows | `budgets::a_budget_that_allows_nothing_is_respected_named_and_not_hammered` |
+//! | two budgets over one pod | `budgets::two_budgets_over_one_pod_are_told_of` |
+//! | a budget appears in the middle | `owners::a_budget_that_appears_in_the_middle_is_respected_at_once` |
+//! | the owner is scaled to 0 | `owners::an_owner_that_is_scaled_to_nothing_loses_nothing_more_and_comes_back_fresh` |
+//! | the owner is deleted | `owners::an_owner_that_is_deleted_is_forgotten_and_its_successor_is_not` |
+//! | the owner is paused | `owners::an_owner_that_is_paused_is_refreshed_as_before` |
+//! | the owner is rolled out | `owners::a_rollout_in_the_middle_takes_no_pod_too_many` |
+//! | a tag flaps between two digests | `faults::a_tag_that_flaps_at_every_look_is_never_acted_on` |
+//! | a tag is deleted | `faults::a_deleted_tag_evicts_nobody` |
+//! | a registry is down for many polls | `outages::a_registry_that_is_down_for_long_is_waited_out` |
+//! | a new image never becomes ready, then is fixed | `faults::a_broken_push_stops_after_one_pod_and_recovers_with_a_good_one` |
+//! | replacements come back old | `outages::a_replacement_that_comes_back_old_stops_its_owner`, `outages::stamped_replacements_that_come_back_old_are_not_evicted_again` |
+//! | the namespace is opted out in the middle | `owners::a_namespace_that_is_opted_out_in_the_middle_keeps_the_rest_of_its_pods` |
+//! | the lease is lost in the middle of a pass | `outages::a_leader_whose_lease_is_taken_in_the_middle_of_a_pass_evicts_nobody_more` |
+//! | a clock is set by an hour, either way | `refresh::clock`, `refresh::simulation` (the library's own tests) |
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -10,8 +36,12 @@ use crate::support::{
 mod budgets;
 mod faults;
 mod left_alone;
+mod midway;
+mod outages;
+mod owners;
 mod pace;
 mod requests;
+mod restart;
 mod secrets;
 mod wishes;
 

@@ -109,13 +109,15 @@ async fn only_the_selected_containers_make_a_pod_outdated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_that_makes_no_sense_is_told_and_its_pods_are_left_alone() {
-    let world = World::running(&[]).await;
+    let mut world = World::start().await;
     let (image, old) = world.push("shop/web", "stable", "1");
+    // Nobody is there to refuse it.
     let wishes = json!({"podrefresh.io/max-unavailable": "a few"});
     world
         .kube
         .namespace("shop", json!({"podrefresh.io/enabled": "true"}), wishes)
         .await;
+    world.controller(&[]).await;
     world.kube.deployment("shop", "web", 2, &image).await;
     let before = world.kube.running("shop", 2, &old).await;
     let (_, new) = world.push("shop/web", "stable", "2");

@@ -1,15 +1,37 @@
 //! What a registry does wrong, and what is made of it: over real sockets, by the resolver as it is shipped.
+//!
+//! Every fault that lookups must bear is met over a socket, here or where a server can misbehave in that way
+//! (`src/registry/tests`, below as `unit`):
+//!
+//! | fault | test |
+//! |---|---|
+//! | 401, then 200 with a rotated secret | `unit::login::a_rotated_secret_is_read_again_at_once` |
+//! | 403, 404 | [`passing_trouble_is_tried_again_and_lasting_trouble_told`] |
+//! | 429 with seconds, a date, a text in the body, or nothing | [`a_limit_says_how_long_and_the_host_is_spared_so_long`] |
+//! | 500, 502, 503, 504; a reset | [`passing_trouble_is_tried_again_and_lasting_trouble_told`] |
+//! | no head, a slow head, a slow body | [`silence_and_dawdling_end_with_the_time_for_a_lookup`] |
+//! | an endless body | [`a_body_without_measure_is_cut_off`], `unit::faults::a_body_without_end_is_cut_off` |
+//! | endless headers | `unit::faults::headers_without_end_are_cut_off` |
+//! | another's certificate, one that has ended | `unit::tls::another_name_or_an_old_certificate_is_refused` |
+//! | an unknown authority | `unit::tls::a_private_authority_is_trusted_when_it_is_given`, [`super::private`] |
+//! | a redirect to another host | [`a_redirect_to_another_host_gets_no_credential`], `unit::answers` |
+//! | a digest header of garbage | [`without_a_digest_in_the_head_the_body_is_hashed`] |
+//! | a digest header that is another's | [`a_body_that_is_not_what_its_digest_says_is_refused`] |
+//! | a token service that is down, or elsewhere by http | [`a_token_service_out_of_reach_is_told`], [`super::tokens`] |
+//! | a token service that answers garbage | `unit::login::the_token_services_faults_are_told_apart` |
+//! | a token with a newline | [`super::login`] |
 
 use std::time::Duration;
 
 use hyper::Method;
 use jiff::{SignedDuration, Timestamp};
 use podrefresh::registry::Settings;
+use serde_json::json;
 use testbed::{
     images::{Format, Image},
-    registry::{Fault, Registry, RetryAfter, Target},
+    registry::{Auth, Bearer, Fault, Options, Registry, RetryAfter, Scheme, Target, User},
 };
-use tokio::time::Instant;
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::support::{
     program::Program,
@@ -186,14 +208,23 @@ async fn silence_and_dawdling_end_with_the_time_for_a_lookup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_says_how_long_and_the_host_is_spared_so_long() {
     let date = Timestamp::now() + SignedDuration::from_secs(300);
-    for (retry_after, seconds) in [
-        (RetryAfter::Seconds(120), 120),
-        (RetryAfter::Date(date), 300),
+    let text = RetryAfter::InMessage("retry-after: 4m20.5s, allowed: 44000/minute".to_owned());
+    for (retry_after, seconds, method) in [
+        (RetryAfter::Seconds(120), 120, Method::HEAD),
+        (RetryAfter::Date(date), 300, Method::HEAD),
+        (RetryAfter::Absent, 30, Method::HEAD),
+        (text, 260, Method::GET),
     ] {
         let registry = Registry::anonymous().await.unwrap();
         registry.store("team/app", "1", &image());
         let limited = Fault::RateLimited(retry_after);
-        let _guard = registry.inject_times(1, limited, Target::manifests());
+        let target = Target::manifests().method(method.clone());
+        let _guard = registry.inject_times(1, limited, target);
+        // An answer to HEAD has no body that could say so.
+        let _head = (method == Method::GET).then(|| {
+            let (fault, target) = no_digest(Method::HEAD);
+            registry.inject(fault, target)
+        });
         let resolver = resolver(settings(), None);
         // The second is another image of the same host.
         for tag in ["1", "2"] {
@@ -214,7 +245,85 @@ async fn a_limit_says_how_long_and_the_host_is_spared_so_long() {
             );
             check_refused(answer, "rate_limited", &[&"limits the rate"]);
         }
-        assert_eq!(registry.manifest_requests(), 1);
+        let sent = if method == Method::GET { 2 } else { 1 };
+        assert_eq!(registry.manifest_requests(), sent);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_another_host_gets_no_credential() {
+    let auth = || Auth::Basic(vec![User::new("ann", "hunter2")]);
+    let options = || Options {
+        auth: auth(),
+        ..Options::default()
+    };
+    let home = Registry::start(options()).await.unwrap();
+    let digest = home.store("team/app", "1", &image());
+    // The other host has the image, too: behind a password first, then for everybody.
+    let away = Registry::start(options()).await.unwrap();
+    away.store("team/app", "1", &image());
+    let _guard = home.inject(Fault::Redirect(away.url().to_owned()), Target::manifests());
+    let reference = home.reference("team/app", "1");
+    let config = json!({"auths": {
+        home.host(): {"username": "ann", "password": "hunter2"},
+        away.host(): {"username": "ann", "password": "hunter2"},
+    }});
+    let run = || {
+        Program::new(["digest", &reference])
+            .docker_config(&config)
+            .run()
+    };
+    let outcome = run().await;
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(1), ""), "{outcome}");
+    away.require(Auth::Anonymous);
+    let outcome = run().await;
+    assert_eq!(
+        outcome.stdout,
+        format!("{digest}  {reference}\n"),
+        "{outcome}"
+    );
+    let seen = away.requests(&Target::all());
+    assert!(seen.len() > 1, "{seen:?}");
+    assert!(
+        seen.iter().all(|seen| seen.scheme == Scheme::Anonymous),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_service_out_of_reach_is_told() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    for (realm, label, words) in [
+        (
+            format!("http://{address}/token"),
+            "unreachable",
+            "its token service 127.0.0.1 failed",
+        ),
+        (
+            "http://auth.test/token".to_owned(),
+            "malformed",
+            "not an https address",
+        ),
+        (
+            "ftp://127.0.0.1/token".to_owned(),
+            "malformed",
+            "not an https address",
+        ),
+    ] {
+        let tokens = Bearer::new([User::new("ann", "hunter2")]);
+        let options = Options {
+            auth: Auth::Bearer(tokens),
+            ..Options::default()
+        };
+        let registry = Registry::start(options).await.unwrap();
+        registry.store("team/app", "1", &image());
+        let _guard = registry.inject(Fault::Realm(realm), Target::all());
+        let reference = registry.reference("team/app", "1");
+        let lookup = lookup(&reference, "shop", &[]);
+        let answer = ask(&resolver(settings(), None), &lookup).await;
+        check_refused(answer, label, &[&reference, &words]);
     }
 }
 

@@ -1,7 +1,12 @@
 //! What a tag means: asked of Debian's docker-registry, and of one that misbehaves.
 
+mod accounts;
 mod crowd;
 mod faults;
 mod login;
+mod mirror;
+mod nodes;
+mod pod;
 mod private;
 mod real;
+mod tokens;

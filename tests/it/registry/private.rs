@@ -27,7 +27,7 @@ const ANN: (&str, &str) = ("ann", "correct horse");
 async fn only_the_right_password_of_a_docker_config_opens() {
     let protection = Protection {
         user: Some(ANN),
-        tls: None,
+        ..Protection::default()
     };
     let Some(registry) = need(DockerRegistry::start(protection).await) else {
         return;
@@ -65,7 +65,7 @@ async fn only_the_right_password_of_a_docker_config_opens() {
 async fn only_the_right_password_of_a_pull_secret_opens() {
     let protection = Protection {
         user: Some(ANN),
-        tls: None,
+        ..Protection::default()
     };
     let Some(registry) = need(DockerRegistry::start(protection).await) else {
         return;
@@ -121,7 +121,7 @@ async fn pods_with_a_pull_secret_are_stamped_and_refreshed() {
     }
     let protection = Protection {
         user: Some(ANN),
-        tls: None,
+        ..Protection::default()
     };
     let Some(registry) = need(DockerRegistry::start(protection).await) else {
         return;
@@ -161,8 +161,8 @@ async fn pods_with_a_pull_secret_are_stamped_and_refreshed() {
 async fn a_private_authority_must_be_given() {
     let authority = Authority::new();
     let protection = Protection {
-        user: None,
         tls: Some((&authority, &["registry.test"])),
+        ..Protection::default()
     };
     let Some(registry) = need(DockerRegistry::start(protection).await) else {
         return;
@@ -206,6 +206,7 @@ async fn the_program_trusts_what_ssl_cert_file_names_and_goes_by_the_proxy() {
     let protection = Protection {
         user: Some(ANN),
         tls: Some((&authority, &["registry.test"])),
+        ..Protection::default()
     };
     let Some(registry) = need(DockerRegistry::start(protection).await) else {
         return;

@@ -12,6 +12,7 @@ use super::{
     folder::Folder,
     kube::eventually,
     skip::{self, Missing},
+    token_service::TokenService,
 };
 
 /// A running registry; it ends with this value, also when the test fails.
@@ -23,12 +24,16 @@ pub(crate) struct DockerRegistry {
 }
 
 /// How a registry is protected.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Protection<'a> {
     /// The one user and the password, asked for by Basic.
     pub(crate) user: Option<(&'a str, &'a str)>,
     /// The authority, and the names besides 127.0.0.1, of its certificate; plain http without.
     pub(crate) tls: Option<(&'a Authority, &'a [&'a str])>,
+    /// Whose tokens let one in, instead of a password.
+    pub(crate) tokens: Option<&'a TokenService>,
+    /// The registry that it is a pull-through mirror of.
+    pub(crate) mirror_of: Option<&'a DockerRegistry>,
 }
 
 impl DockerRegistry {
@@ -52,6 +57,16 @@ impl DockerRegistry {
         if let Some((user, password)) = protection.user {
             let file = folder.write("htpasswd", &htpasswd(user, password)?);
             config["auth"] = json!({"htpasswd": {"realm": "test", "path": file}});
+        }
+        if let Some(service) = protection.tokens {
+            let bundle = folder.write("token.crt", &service.authority_pem());
+            config["auth"] = json!({"token": {
+                "realm": service.realm(), "service": service.audience(), "issuer": service.issuer(),
+                "rootcertbundle": bundle,
+            }});
+        }
+        if let Some(remote) = protection.mirror_of {
+            config["proxy"] = json!({"remoteurl": format!("http://{}", remote.host())});
         }
         if let Some((authority, names)) = protection.tls {
             let names: Vec<&str> = names.iter().copied().chain(["127.0.0.1"]).collect();

@@ -107,10 +107,21 @@ impl World {
         path: &str,
         body: &Value,
     ) -> (u16, Vec<String>, Value) {
+        self.send_as(method, path, "application/json", body).await
+    }
+
+    /// Sends the same in another form, such as a patch.
+    pub(crate) async fn send_as(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> (u16, Vec<String>, Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", "application/json")
+            .header("content-type", content_type)
             .body(Body::from(body.to_string().into_bytes()))
             .unwrap();
         let answer = self.kube.0.send(request).await.unwrap();

@@ -148,6 +148,18 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
+    /// Returns how much memory it holds, in KiB: all that is resident, and what of it is no file's.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let id = self.child.id().expect("the program must be running");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number.and_then(|it| it.parse().ok()).unwrap_or_default()
+        };
+        (field("VmRSS:"), field("RssAnon:"))
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Outcome {
         let status: Option<ExitStatus> = timeout(PATIENCE, self.child.wait())

@@ -7,33 +7,45 @@ use tokio::process::Command;
 use super::skip::{self, Missing};
 
 /// This machine's skopeo, for registries on plain http.
-pub(crate) struct Skopeo(PathBuf);
+pub(crate) struct Skopeo {
+    program: PathBuf,
+    /// Whom it logs in as when it inspects: `user:password`.
+    login: Option<String>,
+}
 
 impl Skopeo {
     /// Returns this machine's skopeo.
     pub(crate) fn find() -> Result<Self, Missing> {
-        skip::program("skopeo").map(Self)
+        Ok(Self {
+            program: skip::program("skopeo")?,
+            login: None,
+        })
+    }
+
+    /// Returns one that logs in when it inspects.
+    pub(crate) fn with_login(self, (user, password): (&str, &str)) -> Self {
+        let login = Some(format!("{user}:{password}"));
+        Self { login, ..self }
     }
 
     /// Returns the digest that it names for `reference`.
     pub(crate) async fn digest(&self, reference: &str) -> String {
         let reference = format!("docker://{reference}");
-        let output = self
-            .run(&[
-                "inspect",
-                "--tls-verify=false",
-                "--format",
-                "{{.Digest}}",
-                &reference,
-            ])
-            .await;
+        let output = self.inspect(&["--format", "{{.Digest}}", &reference]).await;
         String::from_utf8(output).unwrap().trim().to_owned()
     }
 
     /// Returns the manifest's bytes.
     pub(crate) async fn raw(&self, reference: &str) -> Vec<u8> {
         let reference = format!("docker://{reference}");
-        self.run(&["inspect", "--tls-verify=false", "--raw", &reference])
+        self.inspect(&["--raw", &reference]).await
+    }
+
+    async fn inspect(&self, arguments: &[&str]) -> Vec<u8> {
+        let login = self.login.as_deref();
+        let login = login.map(|login| ["--creds", login]);
+        let login = login.as_ref().map_or(&[][..], |login| login);
+        self.run(&[&["inspect", "--tls-verify=false"][..], login, arguments].concat())
             .await
     }
 
@@ -46,7 +58,7 @@ impl Skopeo {
     }
 
     async fn run(&self, arguments: &[&str]) -> Vec<u8> {
-        let mut command = Command::new(&self.0);
+        let mut command = Command::new(&self.program);
         // The signature policy of the machine is not the tests' business.
         command
             .args([

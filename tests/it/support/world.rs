@@ -4,16 +4,11 @@
 //! control plane on loopback, whose Service addresses lie in 127.0.0.0/8 and whose nodes pull from
 //! registries on loopback. Worlds there come one after the other.
 
-use std::{env, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{env, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Parser as _;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Service, ServiceAccount},
-};
 use kube::{
-    Api, Client, Config, ResourceExt as _,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use podrefresh::{
@@ -21,7 +16,6 @@ use podrefresh::{
     cli::{Cli, Command},
     cluster::{Choice, connect},
 };
-use serde_json::{Value, json};
 use testbed::{
     images::{Format, Image},
     kubelet::{self, Host},
@@ -37,6 +31,8 @@ use super::{
     kube::Kube,
     simulated::{Setup, Simulated},
 };
+
+mod service;
 
 /// Where podrefresh is installed.
 pub(crate) const HOME: &str = "podrefresh";
@@ -95,7 +91,7 @@ impl World {
             }
             Err(_) => Self::on_testbed(registry, setup.nodes).await,
         };
-        world.install().await;
+        world.apply("manifests").await;
         world
     }
 
@@ -103,6 +99,7 @@ impl World {
     pub(crate) async fn untouched() -> Self {
         let registry = registry(Auth::Anonymous).await;
         let host = Host {
+            user: None,
             url: registry.url().to_owned(),
             ca_pem: String::new(),
         };
@@ -156,7 +153,7 @@ impl World {
 
     /// Starts a controller like [`World::controller`], and does not wait for anything.
     pub(crate) async fn unready(&mut self, flags: &[&str]) {
-        let running = self.launch(flags).await;
+        let running = self.launch(flags, Duration::ZERO).await;
         self.controllers.push(running);
         self.route();
     }
@@ -172,6 +169,13 @@ impl World {
         self.route();
         let _ = running.stop.take().unwrap().send(());
         (&mut running.task).await.unwrap().unwrap();
+    }
+
+    /// Waits until the controller that was started first has failed by itself, and returns why.
+    pub(crate) async fn first_failed(&mut self) -> String {
+        let mut running = self.controllers.remove(0);
+        let ended = (&mut running.task).await.unwrap();
+        format!("{:#}", ended.unwrap_err())
     }
 
     /// Ends the controller that was started first at once, as SIGKILL does.
@@ -201,29 +205,13 @@ impl World {
         tempfile(&self.kubeconfig)
     }
 
-    /// Returns a kubeconfig of the ServiceAccount that `manifests/` creates.
-    pub(crate) async fn service_account_kubeconfig(&self) -> String {
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(3600),
-                ..TokenRequestSpec::default()
-            },
-            ..TokenRequest::default()
-        };
-        let accounts: Api<ServiceAccount> = self.kube.api(HOME);
-        let created = accounts
-            .create_token_request("podrefresh", &PostParams::default(), &request)
-            .await;
-        let token = created.unwrap().status.unwrap().token;
-        let mut config: Value =
-            serde_json::to_value(Kubeconfig::from_yaml(&self.kubeconfig).unwrap()).unwrap();
-        config["users"][0]["user"] = json!({"token": token});
-        config["contexts"][0]["context"]["namespace"] = json!(HOME);
-        config.to_string()
+    /// Returns the same as a text.
+    pub(crate) fn kubeconfig_text(&self) -> &str {
+        &self.kubeconfig
     }
 
-    async fn launch(&self, flags: &[&str]) -> Running {
-        let file = tempfile(&self.service_account_kubeconfig().await);
+    async fn launch(&self, flags: &[&str], linger: Duration) -> Running {
+        let file = tempfile(&self.account_kubeconfig("podrefresh").await);
         let admission = match &self.simulated {
             Some(_) => "127.0.0.1:0".to_owned(),
             // The API server dials the Service's address itself: who listens there serves the Service.
@@ -250,7 +238,7 @@ impl World {
         let connection = connect(&choice).await.unwrap();
         let host = format!("test-{}", self.controllers.len());
         let mut settings = flags.settings(&connection.namespace, host);
-        settings.linger = Duration::ZERO;
+        settings.linger = linger;
         let controller = Controller::bind(settings, connection).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         Running {
@@ -260,62 +248,6 @@ impl World {
             task: tokio::spawn(controller.run(async {
                 let _ = stopped.await;
             })),
-        }
-    }
-
-    /// Leads the Service to the controllers that run.
-    fn route(&self) {
-        if let Some(simulated) = &self.simulated {
-            let addresses: Vec<SocketAddr> = self
-                .controllers
-                .iter()
-                .map(|running| running.admission)
-                .collect();
-            simulated
-                .cluster
-                .route_service(HOME, "podrefresh", 443, &addresses);
-        }
-    }
-
-    async fn service_ip(&self) -> String {
-        let services: Api<Service> = self.kube.api(HOME);
-        services
-            .get("podrefresh")
-            .await
-            .unwrap()
-            .spec
-            .unwrap()
-            .cluster_ip
-            .unwrap()
-    }
-
-    /// Installs `manifests/`, but for the Deployment: the controller runs in this process.
-    async fn install(&self) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
-        for object in testbed::manifests::load(&folder).unwrap() {
-            if object["kind"] == "Deployment" {
-                continue;
-            }
-            let object: DynamicObject = serde_json::from_value(object).unwrap();
-            let types = object.types.clone().unwrap();
-            let gvk = types.try_into().unwrap();
-            let resource = ApiResource::from_gvk(&gvk);
-            let api: Api<DynamicObject> = match object.namespace() {
-                Some(namespace) => Api::namespaced_with(self.kube.0.clone(), &namespace, &resource),
-                None => Api::all_with(self.kube.0.clone(), &resource),
-            };
-            match api.create(&PostParams::default(), &object).await {
-                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                    api.patch(
-                        &object.name_any(),
-                        &PatchParams::default(),
-                        &Patch::Merge(&object),
-                    )
-                    .await
-                    .unwrap();
-                }
-                created => drop(created.unwrap()),
-            }
         }
     }
 }

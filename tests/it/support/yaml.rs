@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
     apps::v1::Deployment,
+    batch::v1::CronJob,
     core::v1::{Namespace, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
@@ -62,6 +63,7 @@ pub(crate) fn unknown_fields(object: &Value) -> Result<Vec<String>, String> {
         ("v1", "Service") => again::<Service>(object),
         ("v1", "ServiceAccount") => again::<ServiceAccount>(object),
         ("apps/v1", "Deployment") => again::<Deployment>(object),
+        ("batch/v1", "CronJob") => again::<CronJob>(object),
         ("policy/v1", "PodDisruptionBudget") => again::<PodDisruptionBudget>(object),
         ("networking.k8s.io/v1", "NetworkPolicy") => again::<NetworkPolicy>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => again::<ClusterRole>(object),
@@ -72,6 +74,9 @@ pub(crate) fn unknown_fields(object: &Value) -> Result<Vec<String>, String> {
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => again::<RoleBinding>(object),
         ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration") => {
             again::<MutatingWebhookConfiguration>(object)
+        }
+        ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration") => {
+            again::<ValidatingWebhookConfiguration>(object)
         }
         // cert-manager's types are in no crate of ours.
         ("cert-manager.io/v1", "Certificate" | "Issuer") => Ok(object.clone()),

@@ -1,0 +1,135 @@
+//! Which requests the manifests' matchConditions let through, judged by requests as a real 1.36 API server made them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use testbed::{api::match_condition_holds, manifests};
+
+use crate::support::{files::root, yaml::list};
+
+/// Returns the webhooks of `manifests/` by their names.
+fn webhooks() -> BTreeMap<String, Value> {
+    let objects = manifests::load(&root().join("manifests")).unwrap();
+    let configurations = objects
+        .iter()
+        .filter(|object| object["webhooks"].is_array());
+    configurations
+        .flat_map(|object| list(object, "/webhooks").clone())
+        .map(|webhook| (webhook["name"].as_str().unwrap().to_owned(), webhook))
+        .collect()
+}
+
+/// Says whether one of the webhook's rules is about the request.
+fn is_about(webhook: &Value, request: &Value) -> bool {
+    let (group, resource) = (
+        &request["resource"]["group"],
+        request["resource"]["resource"].as_str().unwrap(),
+    );
+    let resource = match request["subResource"].as_str() {
+        Some(sub) => format!("{resource}/{sub}"),
+        None => resource.to_owned(),
+    };
+    list(webhook, "/rules").iter().any(|rule| {
+        list(rule, "/apiGroups").contains(group)
+            && list(rule, "/operations").contains(&request["operation"])
+            && list(rule, "/resources").contains(&Value::from(&*resource))
+    })
+}
+
+/// Returns the numbers of the recorded requests that `name` would be called for, leaving selectors aside.
+fn called_for(name: &str) -> Vec<String> {
+    let webhook = &webhooks()[name];
+    let mut files: Vec<_> = std::fs::read_dir(root().join("tests/data/admission"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(files.len() > 40, "the recorded requests must be there");
+    let mut called = Vec::new();
+    for file in files {
+        let review: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let request = &review["request"];
+        if !is_about(webhook, request) {
+            continue;
+        }
+        let conditions = webhook["matchConditions"].as_array();
+        // None of them may fail, either: that would count as no in silence.
+        let held = conditions.into_iter().flatten().map(|condition| {
+            let expression = condition["expression"].as_str().unwrap();
+            match_condition_holds(expression, request)
+                .unwrap_or_else(|why| panic!("{}: {expression}: {why}", file.display()))
+        });
+        if held.collect::<Vec<_>>().into_iter().all(|held| held) {
+            let file = file.file_name().unwrap().to_str().unwrap();
+            called.push(file.split('-').next().unwrap().to_owned());
+        }
+    }
+    called
+}
+
+#[test]
+fn of_all_updates_of_pods_new_images_alone_cost_a_call() {
+    assert_eq!(called_for("update.podrefresh.io"), ["44", "45", "46"]);
+}
+
+#[test]
+fn wishes_are_judged_where_there_are_any_and_they_are_new() {
+    let expected = [
+        "01", "02", "05", "06", "07", "08", "09", "13", "27", "28", "31", "50",
+    ];
+    assert_eq!(called_for("validate.podrefresh.io"), expected);
+}
+
+#[test]
+fn pods_without_stamps_are_nobodys_business() {
+    assert_eq!(called_for("stamps.podrefresh.io"), [] as [&str; 0]);
+}
+
+/// Says whether `name` would be called for an update of a pod's annotations from `old` to `new`.
+#[track_caller]
+fn check(name: &str, old: Value, new: Value, expected: bool) {
+    let request = serde_json::json!({
+        "operation": "UPDATE", "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "object": {"metadata": {"annotations": new}, "spec": {}},
+        "oldObject": {"metadata": {"annotations": old}, "spec": {}},
+    });
+    let mut request = request;
+    for object in ["object", "oldObject"] {
+        if request[object]["metadata"]["annotations"].is_null() {
+            request[object]["metadata"] = serde_json::json!({"name": "p"});
+        }
+    }
+    let conditions = list(&webhooks()[name], "/matchConditions").clone();
+    let held = conditions.iter().all(|condition| {
+        match_condition_holds(condition["expression"].as_str().unwrap(), &request).unwrap()
+    });
+    assert_eq!(held, expected, "{request}");
+}
+
+#[test]
+fn a_stamp_that_comes_changes_or_goes_is_looked_at() {
+    use serde_json::json;
+    let stamp = |value: &str| json!({"digest.podrefresh.io/app": value, "a": "b"});
+    let check = |old, new, expected| check("stamps.podrefresh.io", old, new, expected);
+    check(stamp("x"), stamp("x"), false);
+    check(stamp("x"), stamp("y"), true);
+    check(stamp("x"), json!({"a": "b"}), true);
+    check(stamp("x"), Value::Null, true);
+    check(Value::Null, json!({"image.podrefresh.io/app": "x"}), true);
+    check(Value::Null, Value::Null, false);
+    check(json!({"a": "b"}), json!({"a": "c"}), false);
+}
+
+#[test]
+fn a_running_pods_wishes_are_judged_when_its_annotations_change() {
+    use serde_json::json;
+    let check = |old, new, expected| check("validate.podrefresh.io", old, new, expected);
+    check(Value::Null, json!({"podrefresh.io/mode": "pin"}), true);
+    check(
+        json!({"podrefresh.io/mode": "pin"}),
+        json!({"podrefresh.io/mode": "pin"}),
+        false,
+    );
+    check(json!({"podrefresh.io/mode": "pin"}), Value::Null, false);
+    check(json!({"a": "b"}), json!({"a": "c"}), false);
+}

@@ -1,0 +1,96 @@
+//! One line for each container.
+
+use serde_json::{Value, json};
+
+use super::run;
+use crate::support::{kube::name, world::World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_container_of_opted_in_namespaces_has_its_line() {
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.opted_in("shelf").await;
+    let out = json!({"podrefresh.io/enabled": "false"});
+    world.kube.namespace("other", out, json!({})).await;
+    for namespace in ["shop", "other"] {
+        world.kube.deployment(namespace, "web", 1, &image).await;
+    }
+    let pod = world.kube.running("shop", 1, &old).await.remove(0);
+    let kubeconfig = world.administrator();
+    let replica_set = &pod.metadata.owner_references.as_ref().unwrap()[0].name;
+    let row = json!({
+        "namespace": "shop", "pod": name(&pod), "container": "app", "image": image,
+        "running": old, "registry": old, "stamp": old, "verdict": "current", "reason": null, "since": null,
+        "owner": format!("ReplicaSet/{replica_set}"), "node": pod.spec.as_ref().unwrap().node_name,
+    });
+    for words in [
+        &["status", "-A", "-ojson"][..],
+        &["status", "-nshop", "-ojson"],
+    ] {
+        let outcome = run(&kubeconfig, words).await;
+        assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{outcome}");
+        let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(found, json!({"containers": [row], "unseen": []}));
+    }
+
+    let empty = json!({"containers": [], "unseen": []});
+    let outcome = run(&kubeconfig, &["status", "-nshelf", "-ojson"]).await;
+    let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!((outcome.code, found), (Some(0), empty));
+    assert_eq!(outcome.stderr, "No resources found in shelf namespace.\n");
+    let outcome = run(&kubeconfig, &["status", "--namespace", "other"]).await;
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(0), ""), "{outcome}");
+    assert_eq!(
+        outcome.stderr,
+        "The namespace other has not opted in: kubectl label namespace other podrefresh.io/enabled=true\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_tells_why_an_outdated_pod_stays() {
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let wishes = json!({"podrefresh.io/strategy": "notify"});
+    let enabled = json!({"podrefresh.io/enabled": "true"});
+    world.kube.namespace("shop", enabled, wishes).await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    world.kube.running("shop", 2, &old).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.told("shop", "Outdated", &new).await;
+
+    let outcome = run(&world.administrator(), &["status", "-A", "-owide"]).await;
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{outcome}");
+    let mut lines = outcome
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let head = [
+        "NAMESPACE",
+        "POD",
+        "CONTAINER",
+        "RUNNING",
+        "REGISTRY",
+        "VERDICT",
+        "REASON",
+        "SINCE",
+        "IMAGE",
+        "STAMP",
+        "OWNER",
+        "NODE",
+    ];
+    assert_eq!(lines.next().unwrap(), head);
+    let short = |digest: &str| digest[..19].to_owned();
+    for _ in 0..2 {
+        let row = lines.next().unwrap();
+        assert_eq!(
+            (row[0], row[2], row[3], row[4]),
+            ("shop", "app", &*short(&old), &*short(&new))
+        );
+        assert_eq!((row[5], row[6]), ("outdated", "notify"));
+        // When it was found so, which an Event tells.
+        assert!(row[7].ends_with('s') && row[7] != "-", "{outcome}");
+        assert_eq!((row[8], row[9]), (&*image, &*short(&old)));
+    }
+    assert_eq!(lines.next(), None);
+}

@@ -1,0 +1,178 @@
+//! Which pods a run reaches, and what their owners can wish.
+
+use serde_json::{Value, json};
+
+use super::{check, namespace, run, states, wishing, world};
+use crate::support::{
+    kube::{eventually, name, workload},
+    look::on_testbed,
+    program::Outcome,
+    simulated::Setup,
+    world::World,
+};
+
+/// Returns the namespaces of the pods that were found outdated, each once.
+#[track_caller]
+fn namespaces(outcome: &Outcome) -> Vec<String> {
+    let lines = super::lines(outcome);
+    let pods = lines.iter().filter(|line| line["kind"] == "pod");
+    let mut found: Vec<String> = pods
+        .map(|pod| pod["namespace"].as_str().unwrap().to_owned())
+        .collect();
+    found.dedup();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_namespaces_but_those_that_opt_out_are_reached() {
+    // On a real cluster others may have outdated pods.
+    if !on_testbed() {
+        return;
+    }
+    let world = world(Setup::default()).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let kube = &world.kube;
+    let labelled = |value: &str| json!({"podrefresh.io/enabled": value});
+    kube.namespace("in", labelled("true"), json!({})).await;
+    kube.namespace("out", labelled("false"), json!({})).await;
+    kube.namespace("plain", json!({}), json!({})).await;
+    for home in ["in", "kube-system", "out", "plain"] {
+        kube.deployment(home, "web", 1, &image).await;
+        kube.running(home, 1, &old).await;
+    }
+    let quiet = json!({"replicas": 1, "template": {"metadata": {"labels": {"podrefresh.io/enabled": "false"}}}});
+    kube.create::<k8s_openapi::api::apps::v1::Deployment>(
+        "plain",
+        workload("quiet", &image, quiet),
+    )
+    .await;
+    kube.ready("plain", 2).await;
+
+    world.push("shop/web", "stable", "2");
+    let dry = async |flags: &[&str]| {
+        let flags: Vec<&str> = ["--dry-run"]
+            .into_iter()
+            .chain(flags.iter().copied())
+            .collect();
+        namespaces(&run(&world, &flags).await)
+    };
+    assert_eq!(dry(&[]).await, ["in", "kube-system", "plain"]);
+    assert_eq!(dry(&["--opted-in"]).await, ["in"]);
+    assert_eq!(dry(&["-n", "plain"]).await, ["plain"]);
+    assert_eq!(dry(&["-n", "out"]).await, Vec::<String>::new());
+    assert_eq!(dry(&["-n", "in", "--opted-in"]).await, ["in"]);
+    assert_eq!(
+        dry(&["-n", "plain", "--opted-in"]).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(dry(&["--selector=app=other"]).await, Vec::<String>::new());
+    assert_eq!(
+        dry(&["-l", "app in (web),tier!=db", "-n", "in"]).await,
+        ["in"]
+    );
+    let outcome = run(&world, &["--dry-run"]).await;
+    let summary = super::summary(&outcome);
+    assert_eq!(summary["left_alone"]["opted_out"], 2, "{outcome}");
+}
+
+/// Checks what becomes of a pod that wishes something.
+async fn check_wish(world: &World, home: &str, wishes: Value, state: &str) {
+    let (image, old) = world.push(home, "stable", "1");
+    namespace(world, home).await;
+    wishing(world, home, "web", &image, wishes).await;
+    let before = world.kube.running(home, 1, &old).await;
+    world.push(home, "stable", "2");
+    let outcome = run(world, &["-n", home]).await;
+    let after = world.kube.pods(home).await;
+    let is_same = after.len() == 1 && name(&after[0]) == name(&before[0]);
+    match state {
+        "" => {
+            assert_eq!(states(&outcome), Vec::<String>::new(), "{outcome}");
+            assert!(is_same, "{outcome}");
+        }
+        state => {
+            assert_eq!(states(&outcome), [state], "{outcome}");
+            assert_eq!(is_same, state != "evicted", "{outcome}");
+        }
+    }
+    // Nobody wished for more than has come about.
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_hold_and_a_run_does_not_wait_for_what_comes_after_its_end() {
+    let world = world(Setup::default()).await;
+    let wish = |name: &str, value: &str| json!({format!("podrefresh.io/{name}"): value});
+    check_wish(&world, "once-plain", json!({}), "evicted").await;
+    check_wish(&world, "once-notify", wish("strategy", "notify"), "notify").await;
+    check_wish(&world, "once-age", wish("min-age", "1h"), "min_age").await;
+    check_wish(&world, "once-young", wish("min-age", "3s"), "evicted").await;
+    check_wish(&world, "once-names", wish("containers", "!app"), "").await;
+    // Two days from now for one hour.
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let day = (now + jiff::Span::new().days(2)).strftime("%a").to_string();
+    let window = wish("window", &format!("{day} 00:00-01:00"));
+    check_wish(&world, "once-window", window, "window").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_has_defaults_for_its_pods() {
+    let world = world(Setup::default()).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let defaults = json!({"podrefresh.io/strategy": "notify"});
+    let kube = &world.kube;
+    let undecided = json!({"podrefresh.io/enabled": "undecided"});
+    kube.namespace("once-default", undecided, defaults).await;
+    kube.deployment("once-default", "web", 1, &image).await;
+    kube.running("once-default", 1, &old).await;
+    world.push("shop/web", "stable", "2");
+    let outcome = run(&world, &["-n", "once-default", "--exit-code"]).await;
+    check(&outcome, 3, &json!({"held": {"notify": 1}, "evicted": 0}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_or_selector_that_makes_no_sense_is_named() {
+    let world = world(Setup::default()).await;
+    let nowhere = run(&world, &["-n", "nowhere"]).await;
+    assert_eq!(nowhere.code, Some(1), "{nowhere}");
+    assert_eq!(nowhere.complaint(), "error: there is no namespace nowhere");
+    let selector = run(&world, &["--selector=app in (a"]).await;
+    assert_eq!(selector.code, Some(1), "{selector}");
+    let complaint = selector.complaint();
+    assert!(
+        complaint.starts_with("error: cannot list pods: "),
+        "{selector}"
+    );
+    let timeout = run(&world, &["--timeout=0s"]).await;
+    assert_eq!(timeout.code, Some(2), "{timeout}");
+    assert!(timeout.stderr.contains("--timeout"), "{timeout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_comes_to_pull_the_new_image_itself_is_left_alone() {
+    if !on_testbed() {
+        return;
+    }
+    let world = world(Setup::default()).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    namespace(&world, "once-restart").await;
+    world
+        .kube
+        .deployment("once-restart", "web", 1, &image)
+        .await;
+    let pods = world.kube.running("once-restart", 1, &old).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    let kubelet = &world.testbed().kubelet;
+    assert!(kubelet.restart("once-restart", name(&pods[0]), "app"));
+    eventually("the new image in the old pod", async || {
+        let pods = world.kube.running("once-restart", 1, &new).await;
+        (pods.len() == 1).then_some(())
+    })
+    .await;
+    let outcome = run(&world, &["-n", "once-restart"]).await;
+    check(
+        &outcome,
+        0,
+        &json!({"checked": 1, "current": 1, "outdated": 0}),
+    );
+}

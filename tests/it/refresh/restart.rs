@@ -1,0 +1,391 @@
+//! Owners that wish for a restart get one rollout by their own controller, and no pod of theirs is evicted.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+    core::v1::{Node, Pod},
+};
+use kube::Api;
+use serde_json::{Value, json};
+use testbed::kubelet;
+
+use super::uids;
+use crate::support::{
+    history::History,
+    kube::{annotation, eventually, image_id, is_ready, workload},
+    look::on_testbed,
+    simulated::Setup,
+    world::World,
+};
+
+const REFRESHED: &str = "podrefresh.io/refreshed";
+const EVICTED: &str = "podrefresh_refresh_evictions_total{outcome=\"evicted\"}";
+const RESTARTED: &str = "podrefresh_refresh_restarts_total{outcome=\"restarted\"}";
+
+/// Starts a world whose pods take a moment to become ready, with a namespace that wishes for a strategy.
+async fn wishing(strategy: &str, flags: &[&str]) -> World {
+    let nodes = kubelet::Options {
+        ready_delay: Duration::from_millis(300),
+        ..kubelet::Options::default()
+    };
+    let setup = Setup {
+        nodes,
+        ..Setup::default()
+    };
+    let mut world = World::with(setup).await;
+    world.controller(flags).await;
+    let (labels, wishes) = (json!({"podrefresh.io/enabled": "true"}), wish(strategy));
+    world.kube.namespace("shop", labels, wishes).await;
+    world
+}
+
+fn wish(strategy: &str) -> Value {
+    json!({"podrefresh.io/strategy": strategy})
+}
+
+async fn change_wish(world: &World, strategy: &str) {
+    let patch = json!({"metadata": {"annotations": wish(strategy)}});
+    world.kube.patch_namespace("shop", patch).await;
+}
+
+/// Starts a Deployment, and returns its pods once they run, and the tag's digest.
+async fn deployed(world: &World, replicas: i32) -> (Vec<Pod>, String) {
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.deployment("shop", "web", replicas, &image).await;
+    let count = usize::try_from(replicas).unwrap();
+    (world.kube.running("shop", count, &old).await, old)
+}
+
+/// Returns the count of rollouts of the Deployment `web`, its first one included, and the value in its template.
+async fn rollouts(world: &World) -> (String, Option<String>) {
+    let deployments: Api<Deployment> = world.kube.api("shop");
+    let web = deployments.get("web").await.unwrap();
+    let revision = "deployment.kubernetes.io/revision";
+    let revision = web.metadata.annotations.unwrap()[revision].clone();
+    let template = web.spec.unwrap().template.metadata.unwrap();
+    let value = template
+        .annotations
+        .and_then(|mut all| all.remove(REFRESHED));
+    (revision, value)
+}
+
+/// Checks how many rollouts the Deployment `web` has had, and that it stays so.
+async fn check_rollouts(world: &World, revision: &str) {
+    world.looks(4).await;
+    assert_eq!(rollouts(world).await.0, revision);
+}
+
+/// Returns how often the Deployment `web` was read so far, as the testbed's API server saw it.
+fn reads(world: &World) -> usize {
+    let Some(simulated) = &world.simulated else {
+        return 0; // nobody has noted it
+    };
+    let journal = simulated.cluster.journal();
+    journal.count(|call| call.is("get", "deployments") && call.user.contains("podrefresh"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_one_rollout_that_leaves_no_moment_without_a_ready_pod() {
+    let world = wishing("restart", &[]).await;
+    deployed(&world, 1).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    let pods = world.kube.running("shop", 1, &new).await;
+    check_rollouts(&world, "2").await;
+    assert_eq!((history.gone().len(), history.fewest_up()), (1, 1));
+    let (_, value) = rollouts(&world).await;
+    assert_eq!(annotation(&pods[0], REFRESHED), value.unwrap());
+    let note = world.kube.told("shop", "Restarted", &new).await;
+    assert!(note.contains("shop/web:stable"), "{note}");
+    world
+        .kube
+        .told("shop", "Refreshed", "it was restarted")
+        .await;
+    let controller = &world.controllers()[0];
+    assert_eq!(controller.metric(RESTARTED).await, 1.0);
+    assert_eq!(controller.metric(EVICTED).await, 0.0);
+
+    // The next one is another.
+    let (_, newer) = world.push("shop/web", "stable", "3");
+    world.kube.running("shop", 1, &newer).await;
+    check_rollouts(&world, "3").await;
+    assert_eq!(history.fewest_up(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_many_pods_is_one_rollout_at_their_owners_pace() {
+    let world = wishing("restart", &[]).await;
+    deployed(&world, 3).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 3, &new).await;
+    check_rollouts(&world, "2").await;
+    // A quarter of three, rounded down, is none.
+    assert_eq!((history.gone().len(), history.fewest_up()), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_restarts_one_pod_and_evicts_of_many() {
+    let world = wishing("auto", &[]).await;
+    deployed(&world, 1).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 1, &new).await;
+    check_rollouts(&world, "2").await;
+    assert_eq!(history.fewest_up(), 1);
+
+    let three = json!({"spec": {"replicas": 3}});
+    world.kube.patch::<Deployment>("shop", "web", three).await;
+    world.kube.running("shop", 3, &new).await;
+    let (_, newer) = world.push("shop/web", "stable", "3");
+    world.kube.running("shop", 3, &newer).await;
+    check_rollouts(&world, "2").await;
+    let controller = &world.controllers()[0];
+    assert_eq!(controller.metric(RESTARTED).await, 1.0);
+    assert_eq!(controller.metric(EVICTED).await, 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_deployment_waits_until_it_is_resumed() {
+    let world = wishing("restart", &[]).await;
+    let (before, _) = deployed(&world, 2).await;
+    let pause = |paused: bool| json!({"spec": {"paused": paused}});
+    world
+        .kube
+        .patch::<Deployment>("shop", "web", pause(true))
+        .await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    let held = "podrefresh_refresh_held_pods{reason=\"paused\"}";
+    world.controllers()[0].shows(held, 2.0).await;
+    let before_looks = reads(&world);
+    world.looks(12).await;
+    // It is read again after pauses that double.
+    assert!(reads(&world) - before_looks <= 5);
+    check_rollouts(&world, "1").await;
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    world
+        .kube
+        .patch::<Deployment>("shop", "web", pause(false))
+        .await;
+    world.kube.running("shop", 2, &new).await;
+    check_rollouts(&world, "2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_under_way_is_not_disturbed() {
+    if !on_testbed() {
+        return;
+    }
+    let world = wishing("restart", &[]).await;
+    deployed(&world, 2).await;
+    // Somebody rolls out another image, whose pods do not become ready yet.
+    let (other, slow) = world.push("shop/other", "stable", "slow");
+    world.testbed().kubelet.set_bad_digests([&*slow]);
+    let image = |image: &str| {
+        let container = json!({"name": "app", "image": image, "imagePullPolicy": "Always"});
+        json!({"spec": {"template": {"spec": {"containers": [container]}}}})
+    };
+    world
+        .kube
+        .patch::<Deployment>("shop", "web", image(&other))
+        .await;
+    let begun = async || {
+        let pods = world.kube.pods("shop").await;
+        pods.iter()
+            .any(|pod| image_id(pod).ends_with(&slow))
+            .then_some(())
+    };
+    eventually("a pod of the rollout", begun).await;
+    let (web, new) = world.push("shop/web", "stable", "2");
+    let held = async || {
+        let mut held = 0.0;
+        for reason in ["rollout", "pace"] {
+            let series = format!("podrefresh_refresh_held_pods{{reason=\"{reason}\"}}");
+            held += world.controllers()[0].metric(&series).await;
+        }
+        (held == 2.0).then_some(())
+    };
+    eventually("the old pods to be held back", held).await;
+    check_rollouts(&world, "2").await;
+    assert_eq!(rollouts(&world).await.1, None);
+
+    // They go back to the template of before, whose pods are as outdated as they were: now there is something to do.
+    world
+        .kube
+        .patch::<Deployment>("shop", "web", image(&web))
+        .await;
+    world.kube.running("shop", 2, &new).await;
+    check_rollouts(&world, "4").await;
+    assert_eq!(world.controllers()[0].metric(RESTARTED).await, 1.0);
+    assert_eq!(world.controllers()[0].metric(EVICTED).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_push_stops_the_rollout_and_its_fix_gets_through() {
+    if !on_testbed() {
+        return;
+    }
+    let world = wishing("restart", &["--progress-deadline=2s"]).await;
+    let (_, old) = deployed(&world, 3).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    let broken = testbed::images::Format::Oci.image("linux/amd64", "broken");
+    world.testbed().kubelet.set_bad_digests([broken.digest()]);
+    world.push_image("shop/web", "stable", &broken);
+    let note = "has not become ready in time";
+    world.kube.told("shop", "RefreshHalted", note).await;
+    check_rollouts(&world, "2").await;
+    let pods = world.kube.pods("shop").await;
+    let is_up = |pod: &&Pod| is_ready(pod) && image_id(pod).ends_with(&old);
+    assert_eq!(pods.iter().filter(is_up).count(), 3);
+
+    let (_, good) = world.push("shop/web", "stable", "3");
+    world.kube.running("shop", 3, &good).await;
+    check_rollouts(&world, "3").await;
+    assert_eq!(history.fewest_up(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_restarts_nothing() {
+    let world = wishing("restart", &["--dry-run"]).await;
+    let (before, _) = deployed(&world, 2).await;
+    world.push("shop/web", "stable", "2");
+    let tried = "podrefresh_refresh_restarts_total{outcome=\"dry_run\"}";
+    world.controllers()[0].reaches(tried, 1.0).await;
+    check_rollouts(&world, "1").await;
+    assert_eq!(rollouts(&world).await.1, None);
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    assert_eq!(world.kube.notes("shop", "Restarted").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_restart_one_owner_make_one_rollout() {
+    let mut world = wishing("restart", &["--leader-elect=false"]).await;
+    world.controller(&["--leader-elect=false"]).await;
+    deployed(&world, 2).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 2, &new).await;
+    check_rollouts(&world, "2").await;
+    assert_eq!((history.gone().len(), history.fewest_up()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moved_away_and_back_restarts_again() {
+    let world = wishing("restart", &[]).await;
+    let (_, old) = deployed(&world, 2).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 2, &new).await;
+    let (_, first) = rollouts(&world).await;
+
+    // Somebody else rolls the pods back while the tag means the old image again for a while.
+    change_wish(&world, "notify").await;
+    world.push("shop/web", "stable", "1");
+    let restart = json!({"example.io/restarted-at": "noon"});
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": restart}}}});
+    world.kube.patch::<Deployment>("shop", "web", restart).await;
+    world.kube.running("shop", 2, &old).await;
+    world.push("shop/web", "stable", "2");
+    change_wish(&world, "restart").await;
+    world.kube.running("shop", 2, &new).await;
+    check_rollouts(&world, "4").await;
+    let (_, second) = rollouts(&world).await;
+    assert_eq!(second.unwrap(), format!("{}-2", first.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stateful_set_rolls_by_itself_from_its_highest_ordinal() {
+    let world = wishing("restart", &[]).await;
+    let (image, old) = world.push("shop/db", "stable", "1");
+    world.kube.stateful_set("shop", "db", 3, &image).await;
+    world.kube.running("shop", 3, &old).await;
+    let history = History::begin(&world.kube, "shop", "db-").await;
+    let (_, new) = world.push("shop/db", "stable", "2");
+    for pod in world.kube.running("shop", 3, &new).await {
+        assert_ne!(annotation(&pod, REFRESHED), "");
+    }
+    world.looks(4).await;
+    assert_eq!(history.gone(), ["db-2", "db-1", "db-0"]);
+    assert_eq!(history.fewest_up(), 2);
+    assert_eq!(world.controllers()[0].metric(EVICTED).await, 0.0);
+    assert_eq!(world.controllers()[0].metric(RESTARTED).await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_its_stateful_set_waits_for_in_vain_is_evicted() {
+    if !on_testbed() {
+        return;
+    }
+    let world = wishing("restart", &["--progress-deadline=2s"]).await;
+    let (image, old) = world.push("shop/db", "stable", "1");
+    world.testbed().kubelet.set_bad_digests([&*old]);
+    world.kube.stateful_set("shop", "db", 2, &image).await;
+    let begun = async || {
+        let pods = world.kube.pods("shop").await;
+        pods.iter()
+            .any(|pod| image_id(pod).ends_with(&old))
+            .then_some(())
+    };
+    eventually("a pod that runs and is not ready", begun).await;
+    let (_, new) = world.push("shop/db", "stable", "2");
+    world.kube.running("shop", 2, &new).await;
+    assert_eq!(world.controllers()[0].metric(EVICTED).await, 1.0);
+    assert_eq!(world.controllers()[0].metric(RESTARTED).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_set_rolls_by_itself() {
+    let world = wishing("restart", &[]).await;
+    let (image, old) = world.push("shop/agent", "stable", "1");
+    world.kube.daemon_set("shop", "agent", &image).await;
+    let nodes = Api::<Node>::all(world.kube.0.clone());
+    let nodes = nodes.list(&Default::default()).await.unwrap().items.len();
+    world.kube.running("shop", nodes, &old).await;
+    let history = History::begin(&world.kube, "shop", "agent-").await;
+    let (_, new) = world.push("shop/agent", "stable", "2");
+    for pod in world.kube.running("shop", nodes, &new).await {
+        assert_ne!(annotation(&pod, REFRESHED), "");
+    }
+    world.looks(4).await;
+    assert_eq!(
+        (history.gone().len(), history.fewest_up()),
+        (nodes, nodes - 1)
+    );
+    assert_eq!(world.controllers()[0].metric(EVICTED).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_rollout_would_replace_is_told_of_and_left_alone() {
+    let world = wishing("restart", &[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
+    let agent = workload("agent", &image, on_delete);
+    world.kube.create::<DaemonSet>("shop", agent).await;
+    let mut spec = json!({"replicas": 1, "serviceName": "db"});
+    spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+    let db = workload("db", &image, spec);
+    world.kube.create::<StatefulSet>("shop", db).await;
+    let set = workload("set", &image, json!({"replicas": 1}));
+    world.kube.create::<ReplicaSet>("shop", set).await;
+    let nodes = Api::<Node>::all(world.kube.0.clone());
+    let nodes = nodes.list(&Default::default()).await.unwrap().items.len();
+    let before = world.kube.running("shop", nodes + 2, &old).await;
+
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world
+        .kube
+        .told("shop", "EvictionBlocked", "Not restarted")
+        .await;
+    let held = "podrefresh_refresh_held_pods{reason=\"no_rollout\"}";
+    let all = f64::from(u32::try_from(nodes + 2).unwrap());
+    world.controllers()[0].shows(held, all).await;
+    world.looks(4).await;
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    let told =
+        async || (world.kube.notes("shop", "EvictionBlocked").await.len() == 3).then_some(());
+    eventually("each of the three to be told of, once", told).await;
+
+    // As the Event says, evictions would.
+    change_wish(&world, "evict").await;
+    world.kube.running("shop", nodes + 2, &new).await;
+}

@@ -1,0 +1,132 @@
+//! What the README of kubernetes-pod-reloader gives its users, run through ours: its Deployment, ServiceAccount, Role
+//! and environment, and what is wrong with them.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use super::restarted;
+use crate::support::{kube::name, look::on_testbed, program::Program, world::World};
+
+const CHECKER: &str = "image-checker-sa";
+
+/// Returns the README's Deployment with these images, its sidecar's being ours.
+fn deployment(image: &str, ours: &str) -> Value {
+    let probe = |period| {
+        json!({
+            "httpGet": {"path": "/", "port": 3000},
+            "initialDelaySeconds": 30, "periodSeconds": period, "failureThreshold": 3,
+        })
+    };
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "nginx-watched", "labels": {"app": "nginx-watched"}},
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": {"app": "mnginx-watched"}},
+            "template": {
+                "metadata": {"labels": {"app": "nginx-watched"}},
+                "spec": {
+                    "serviceAccountName": CHECKER,
+                    "containers": [
+                        {
+                            "name": "main-container", "image": image, "imagePullPolicy": "Always",
+                            "ports": [{"containerPort": 80}],
+                            "readinessProbe": probe(5), "livenessProbe": probe(10),
+                        },
+                        {
+                            "name": "image-checker", "image": ours, "imagePullPolicy": "Always",
+                            "args": ["sidecar"],
+                            "env": [{"name": "IMAGE_CHECKER_WATCH_CONTAINER", "value": "main-container"}],
+                        },
+                    ],
+                },
+            },
+        },
+    })
+}
+
+/// Returns the README's ServiceAccount, Role and RoleBinding, whose subject lies in `namespace`.
+fn account(namespace: &str) -> [Value; 3] {
+    let rbac = "rbac.authorization.k8s.io";
+    [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": CHECKER}}),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "image-checker-role"},
+            "rules": [
+                {
+                    "apiGroups": ["apps"], "resources": ["deployments", "replicasets"],
+                    "verbs": ["get", "patch", "list", "watch"],
+                },
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+            ],
+        }),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding",
+            "metadata": {"name": "image-checker-rolebinding"},
+            "subjects": [{"kind": "ServiceAccount", "name": CHECKER, "namespace": namespace}],
+            "roleRef": {"kind": "Role", "name": "image-checker-role", "apiGroup": rbac},
+        }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_example_works_once_what_no_cluster_takes_is_mended() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::start().await;
+    let (image, old) = world.push("library/nginx", "latest", "1");
+    let (ours, _) = world.push("podrefresh/podrefresh", "latest", "ours");
+    let label = json!({"podrefresh.io/enabled": "false"});
+    world.kube.namespace("shop", label, json!({})).await;
+    // Its binding gives the rights to an account of another namespace.
+    for object in account("manifest") {
+        world.put("shop", object).await;
+    }
+    // Its selector misses its own pods, which no API server takes.
+    let mut watched = deployment(&image, &ours);
+    let deployments = world.kube.api::<Deployment>("shop");
+    let as_given = serde_json::from_value(watched.clone()).unwrap();
+    let refused = deployments
+        .create(&PostParams::default(), &as_given)
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("selector"), "{refused}");
+    watched["spec"]["selector"]["matchLabels"]["app"] = json!("nginx-watched");
+    world
+        .kube
+        .create::<Deployment>("shop", watched.clone())
+        .await;
+    let pods = world.kube.running("shop", 1, &old).await;
+
+    // As its container runs: the README's variables, and the hostname that a kubelet gives.
+    let process = Program::new(["sidecar"])
+        .env("IMAGE_CHECKER_WATCH_CONTAINER", "main-container")
+        .env(
+            "IMAGE_CHECKER_REGISTRY_URL",
+            format!("{}/api/v1/repository/", world.registry.url()),
+        )
+        .env("PODREFRESH_CONFIRM_AFTER", "100ms")
+        .env("PODREFRESH_POLL_INTERVAL", "300ms")
+        .env("HOSTNAME", name(&pods[0]))
+        .kubeconfig(&world.kubeconfig_of("shop", CHECKER).await)
+        .start();
+    process.says("cannot get resource \\\"pods\\\"").await;
+    let [.., mut binding] = account("shop");
+    binding["metadata"]["name"] = json!("image-checker-mended");
+    world.put("shop", binding).await;
+    process
+        .says("Watching container main-container of pod shop/nginx-watched-")
+        .await;
+
+    let (_, new) = world.push("library/nginx", "latest", "2");
+    restarted(&world, "nginx-watched", "").await;
+    world.kube.running("shop", 1, &new).await;
+    let said = process
+        .says("Restarted Deployment shop/nginx-watched")
+        .await;
+    // The right to write Events and to read Secrets is not in its Role, and not missed.
+    assert!(!said.contains("secrets"), "{said}");
+}

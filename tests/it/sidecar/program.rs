@@ -1,0 +1,230 @@
+//! The program as a container runs it: what it says, and how it ends.
+
+use serde_json::{Value, json};
+use testbed::api::resource;
+
+use super::{deploy, restarted};
+use crate::support::{
+    crew::ACCOUNT,
+    kube::name,
+    look::on_testbed,
+    program::{Outcome, Program},
+    skip::say,
+    world::{World, get},
+};
+
+const QUICK: [&str; 2] = ["--poll-interval=300ms", "--confirm-after=100ms"];
+
+/// Starts a world with a Deployment `web` of one pod; returns the pod's name, too.
+async fn one_pod(spec: Value) -> (World, String) {
+    let world = World::start().await;
+    let (image, digest) = world.push("shop/web", "stable", "1");
+    world.sidecar_namespace("shop").await;
+    let mut all = json!({"replicas": 1});
+    json_patch::merge(&mut all, &spec);
+    deploy(&world, "web", &image, all).await;
+    let pods = world.kube.running("shop", 1, &digest).await;
+    let pod = name(&pods[0]).to_owned();
+    (world, pod)
+}
+
+/// Returns a sidecar of a pod's container `app`, as an account.
+async fn sidecar(world: &World, pod: &str, account: &str, flags: &[&str]) -> Program {
+    let line = ["sidecar", "--container=app"].into_iter().chain(QUICK);
+    let program = Program::new(line.chain(flags.iter().copied()));
+    let kubeconfig = world.kubeconfig_of("shop", account).await;
+    program.kubeconfig(&kubeconfig).env("POD_NAME", pod)
+}
+
+#[track_caller]
+fn check(outcome: &Outcome, code: i32, words: &[&str]) {
+    assert_eq!(
+        (outcome.code, &*outcome.stdout),
+        (Some(code), ""),
+        "{outcome}"
+    );
+    for word in words {
+        assert!(outcome.complaint().contains(word), "no {word:?}: {outcome}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_what_it_watches_and_what_it_did_and_ends_at_once() {
+    let (world, pod) = one_pod(json!({})).await;
+    let process = sidecar(&world, &pod, ACCOUNT, &["--admin-addr=127.0.0.1:0"])
+        .await
+        .start();
+    let said = process.says("Watching container app of pod shop/").await;
+    assert!(said.contains("for Deployment web"), "{said}");
+    let (_, address) = said.split_once("Serving the admin port on ").unwrap();
+    let address = address.split('"').next().unwrap().parse().unwrap();
+    assert_eq!(get(address, "/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(get(address, "/readyz").await.0, 200);
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.running("shop", 1, &new).await;
+    process.says("Restarted Deployment shop/web").await;
+    // It has used all that it ever uses. A debug build maps more of its file than a release build, and is not more
+    // frugal with the rest.
+    let (resident, own) = process.memory();
+    say(&format!(
+        "a sidecar holds {resident} KiB, {own} KiB of it its own"
+    ));
+    assert!(0 < own && own < 15 * 1024, "{own} KiB");
+    process.signal("TERM").await;
+    let outcome = process.ended().await;
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(0), ""), "{outcome}");
+    for once in [
+        "Watching container",
+        "is outdated",
+        "Restarted Deployment",
+        "Got SIGTERM",
+    ] {
+        assert_eq!(outcome.stderr.matches(once).count(), 1, "{once}: {outcome}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_told_once_and_waited_for() {
+    if !on_testbed() {
+        return;
+    }
+    let (world, pod) = one_pod(json!({})).await;
+    let cluster = &world.testbed().cluster;
+    let without = async |resource: &'static str, verb: &'static str| {
+        let change = |role: &mut Value| {
+            for rule in role["rules"].as_array_mut().unwrap() {
+                let resources = rule["resources"].as_array().unwrap().clone();
+                if resources.contains(&json!(resource)) {
+                    let verbs = rule["verbs"].as_array_mut().unwrap();
+                    verbs.retain(|it| it != verb);
+                    if verbs.is_empty() {
+                        verbs.push(json!("delete"));
+                    }
+                }
+            }
+        };
+        let api = cluster.api();
+        let before = api.get(&resource::ROLES, "shop", ACCOUNT).unwrap();
+        api.update(&resource::ROLES, "shop", ACCOUNT, change)
+            .await
+            .unwrap();
+        let process = sidecar(&world, &pod, ACCOUNT, &[]).await.start();
+        let words = format!("cannot {verb} resource \\\"{resource}\\\"");
+        process.says(&words).await;
+        let rules = before["rules"].clone();
+        let restore = |role: &mut Value| role["rules"] = rules.clone();
+        api.update(&resource::ROLES, "shop", ACCOUNT, restore)
+            .await
+            .unwrap();
+        process.says("Watching container").await;
+        let log = process.log();
+        let complaints = log.iter().filter(|line| line["level"] == "WARN");
+        assert_eq!(complaints.count(), 1, "{log:#?}");
+    };
+    without("pods", "get").await;
+    without("replicasets", "get").await;
+    without("deployments", "get").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_may_not_be_read_keeps_no_public_image_away() {
+    if !on_testbed() {
+        return;
+    }
+    let pull = json!({"template": {"spec": {"imagePullSecrets": [{"name": "pull"}]}}});
+    let (world, pod) = one_pod(pull).await;
+    let no_secrets = |role: &mut Value| {
+        let rules = role["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule["resources"] != json!(["secrets"]));
+    };
+    let api = world.testbed().cluster.api();
+    api.update(&resource::ROLES, "shop", ACCOUNT, no_secrets)
+        .await
+        .unwrap();
+    let process = sidecar(&world, &pod, ACCOUNT, &[]).await.start();
+    let said = process.says("may not read it").await;
+    assert!(
+        said.contains("cannot get resource \\\"secrets\\\""),
+        "{said}"
+    );
+    world.push("shop/web", "stable", "2");
+    restarted(&world, "web", "").await;
+    let told = process.says("Restarted Deployment").await;
+    assert_eq!(
+        told.matches("a credential was not tried").count(),
+        1,
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_is_refused_is_told() {
+    if !on_testbed() {
+        return;
+    }
+    let (world, pod) = one_pod(json!({})).await;
+    let look_only = |role: &mut Value| {
+        for rule in role["rules"].as_array_mut().unwrap() {
+            rule["verbs"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|verb| verb != "patch");
+        }
+    };
+    let api = world.testbed().cluster.api();
+    api.update(&resource::ROLES, "shop", ACCOUNT, look_only)
+        .await
+        .unwrap();
+    let process = sidecar(&world, &pod, ACCOUNT, &[]).await.start();
+    world.push("shop/web", "stable", "2");
+    let said = process.says("cannot restart Deployment shop/web").await;
+    assert!(
+        said.contains("cannot patch resource \\\"deployments\\\""),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_cannot_be_right_ends_it_with_what_is_wrong() {
+    let (world, pod) = one_pod(json!({})).await;
+    let run =
+        async |pod: &str, flags: &[&str]| sidecar(&world, pod, ACCOUNT, flags).await.run().await;
+    let typo = Program::new(["sidecar", "--container=ap"]).env("POD_NAME", &pod);
+    let typo = typo
+        .kubeconfig(&world.kubeconfig_of("shop", ACCOUNT).await)
+        .run()
+        .await;
+    check(&typo, 1, &["no container \"ap\"", "it has app"]);
+    check(
+        &run("nobody", &[]).await,
+        1,
+        &["there is no pod shop/nobody"],
+    );
+    let guessed = Program::new(["sidecar", "--container=app"]).env("HOSTNAME", "node-7.example");
+    let guessed = guessed
+        .kubeconfig(&world.kubeconfig_of("shop", ACCOUNT).await)
+        .run()
+        .await;
+    check(&guessed, 1, &["no pod shop/node-7.example", "set POD_NAME"]);
+    let nothing = Program::new(["sidecar"]).run().await;
+    assert_eq!(nothing.code, Some(2), "{nothing}");
+    assert!(nothing.stderr.contains("--container <NAME>"), "{nothing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_of_no_owner_is_left_alone_and_stays_up() {
+    let world = World::start().await;
+    let (image, _) = world.push("shop/web", "stable", "1");
+    world.sidecar_namespace("shop").await;
+    let container = json!({"name": "app", "image": image, "imagePullPolicy": "Always"});
+    let pod = json!({"metadata": {"name": "alone"}, "spec": {"containers": [container]}});
+    world.kube.pod("shop", pod).await;
+    let process = sidecar(&world, "alone", ACCOUNT, &[]).await.start();
+    process
+        .says("the pod has no owner that would replace it")
+        .await;
+    process.signal("INT").await;
+    let outcome = process.ended().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(outcome.stderr.matches("no owner").count(), 1, "{outcome}");
+}

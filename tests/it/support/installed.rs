@@ -1,0 +1,70 @@
+//! What is installed in a world's cluster, and the accounts that it runs as.
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    config::Kubeconfig,
+};
+use serde_json::{Value, json};
+
+use super::{
+    files::root,
+    world::{HOME, World},
+};
+
+impl World {
+    /// Returns a kubeconfig of a ServiceAccount in podrefresh's namespace.
+    pub(crate) async fn account_kubeconfig(&self, account: &str) -> String {
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = self.kube.api(HOME);
+        let created = accounts
+            .create_token_request(account, &PostParams::default(), &request)
+            .await;
+        let token = created.unwrap().status.unwrap().token;
+        let mut config: Value =
+            serde_json::to_value(Kubeconfig::from_yaml(self.kubeconfig_text()).unwrap()).unwrap();
+        config["users"][0]["user"] = json!({"token": token});
+        config["contexts"][0]["context"]["namespace"] = json!(HOME);
+        config.to_string()
+    }
+
+    /// Installs a folder of manifests, but for Deployments: what they would run, tests run themselves.
+    pub(crate) async fn apply(&self, folder: &str) {
+        let folder = root().join(folder);
+        for object in testbed::manifests::load(&folder).unwrap() {
+            if object["kind"] == "Deployment" {
+                continue;
+            }
+            let object: DynamicObject = serde_json::from_value(object).unwrap();
+            let types = object.types.clone().unwrap();
+            let gvk = types.try_into().unwrap();
+            let resource = ApiResource::from_gvk(&gvk);
+            let api: Api<DynamicObject> = match object.namespace() {
+                Some(namespace) => Api::namespaced_with(self.kube.0.clone(), &namespace, &resource),
+                None => Api::all_with(self.kube.0.clone(), &resource),
+            };
+            match api.create(&PostParams::default(), &object).await {
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                    api.patch(
+                        &object.name_any(),
+                        &PatchParams::default(),
+                        &Patch::Merge(&object),
+                    )
+                    .await
+                    .unwrap();
+                }
+                created => drop(created.unwrap()),
+            }
+        }
+    }
+}
