@@ -215,6 +215,7 @@ fn webhook() -> Router {
         docker_config: None,
         credential_providers: None,
         registries_dir: None,
+        endpoint: None,
     };
     let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let (namespaces, _) = Namespaces::start(Server::new(nowhere.try_into().unwrap()));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use hyper::Method;
 use podrefresh::{
     app,
     observe::metrics::Metrics,
@@ -26,10 +27,17 @@ pub(crate) const LATENCY: Duration = Duration::from_millis(20);
 const IMAGES: usize = 500;
 const CROWD: usize = 1000;
 
+/// Pods that are polled for, in namespaces of a thousand, and the images that they run.
+const PODS: usize = 10_000;
+const PER_NAMESPACE: usize = 1000;
+const POLLED: usize = 200;
+const POLLS: usize = 3;
+
 pub(crate) fn measure(report: &mut Report) {
     Runtime::new().unwrap().block_on(async {
         many(report).await;
         crowd(report).await;
+        polls(report).await;
     });
 }
 
@@ -71,30 +79,83 @@ async fn crowd(report: &mut Report) {
     report.exactly("token requests for them", registry.token_requests(), 1);
 }
 
+/// One poll after the other for the images of many pods, at a registry that wants tokens.
+async fn polls(report: &mut Report) {
+    let registry = Registry::anonymous().await.unwrap();
+    let image = Format::Oci.multi_platform("polled");
+    let references: Vec<String> = (0..POLLED)
+        .map(|n| {
+            let repository = format!("polled/app-{n}");
+            registry.store(&repository, "stable", &image);
+            registry.reference(&repository, "stable")
+        })
+        .collect();
+    let mut tokens = Bearer::new([]);
+    tokens.public = vec!["*".to_owned()];
+    registry.require(Auth::Bearer(tokens));
+    let resolver = resolver();
+    let lookups: Vec<Lookup> = (0..PODS)
+        .map(|n| {
+            lookup(
+                &references[n % POLLED],
+                &format!("team-{}", n / PER_NAMESPACE),
+            )
+        })
+        .collect();
+    let mut most = 0;
+    for _ in 0..POLLS {
+        let (begun, before) = (Instant::now(), registry.manifest_requests());
+        let answers = lookups.iter().map(|lookup| async {
+            // What was asked for since the poll began is news to all who wait for it.
+            let answer = resolver.digest(lookup, begun.elapsed()).await;
+            assert_eq!(answer.unwrap().digest.to_string(), image.digest());
+        });
+        join_all(answers).await;
+        most = most.max(registry.manifest_requests() - before);
+    }
+    let heads = registry.count(&Target::manifests().method(Method::HEAD));
+    report.exactly(
+        &format!("manifest requests of a poll for {PODS} pods of {POLLED} images in 10 namespaces"),
+        most,
+        POLLED,
+    );
+    report.exactly("HEADs among them", heads, POLLS * POLLED);
+    report.exactly(
+        &format!("token requests of {POLLS} polls within a token's life"),
+        registry.token_requests(),
+        POLLED,
+    );
+}
+
 fn resolver() -> Resolver {
     let registries = app::Registries {
         lookup_timeout: Duration::from_secs(10),
         docker_config: None,
         credential_providers: None,
         registries_dir: None,
+        endpoint: None,
     };
     app::resolver(&registries, None, &Metrics::new()).unwrap()
 }
 
 /// Looks all `references` up at once; each must be `digest`.
 async fn resolve(resolver: &Resolver, references: impl Iterator<Item = String>, digest: &str) {
-    let identity = Arc::new(PullIdentity {
-        namespace: "shop".into(),
-        secrets: [].into(),
-        service_account: "default".into(),
-    });
-    let lookups = references.map(|reference| Lookup {
-        image: Arc::new(reference.parse().unwrap()),
-        identity: identity.clone(),
-    });
-    let answers = lookups.map(|lookup| async move {
+    let answers = references.map(|reference| async move {
+        let lookup = lookup(&reference, "shop");
         let answer = resolver.digest(&lookup, Duration::from_secs(30)).await;
         assert_eq!(answer.unwrap().digest.to_string(), digest);
     });
     join_all(answers).await;
+}
+
+/// Returns the lookup of `reference` for a pod of `namespace` without pull secrets.
+fn lookup(reference: &str, namespace: &str) -> Lookup {
+    Lookup {
+        image: Arc::new(reference.parse().unwrap()),
+        identity: Arc::new(PullIdentity {
+            namespace: namespace.into(),
+            secrets: [].into(),
+            service_account: "default".into(),
+        }),
+    }
 }

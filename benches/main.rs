@@ -1,4 +1,4 @@
-//! The figures of docs/performance.md: what admission, lookups and the controller cost, and whether that is little enough.
+//! The figures of docs/performance.md: what admission, lookups, the controller and single runs cost, and whether that is little enough.
 //!
 //! `cargo bench` measures everything; `cargo bench -- admission` one section. Exits with 1 when a target is missed.
 
@@ -8,12 +8,18 @@
 )]
 
 mod admission;
+mod controller;
 mod counted;
+mod large;
+mod load;
 mod lookups;
+mod once;
 mod population;
 mod process;
 mod refresh;
 mod report;
+mod serving;
+mod turnover;
 mod wire;
 
 use std::{alloc::System, process::ExitCode};
@@ -38,8 +44,12 @@ fn main() -> ExitCode {
     let mut report = Report::begin();
     for (section, measure) in [
         ("admission", admission::measure as fn(&mut Report)),
+        ("serving", serving::measure),
         ("lookups", lookups::measure),
         ("controller", refresh::measure),
+        ("large", large::measure),
+        ("turnover", turnover::measure),
+        ("once", once::measure),
     ] {
         if chosen.is_empty() || chosen.iter().any(|name| *name == section) {
             report.section(section);

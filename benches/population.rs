@@ -10,13 +10,18 @@ use testbed::{
     registry::Registry,
 };
 
-/// Pods, in owners of ten.
-pub(crate) const PODS: usize = 20_000;
-const PER_OWNER: usize = 10;
 const PER_NAMESPACE: usize = 1000;
 
-/// Images that they run, all told: one of it is a sidecar in every pod.
-pub(crate) const IMAGES: usize = 500;
+/// How much there is in a cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Pods, each of two containers.
+    pub(crate) pods: usize,
+    /// Pods of one owner.
+    pub(crate) per_owner: usize,
+    /// Images that they run, all told: one of it is a sidecar in every pod.
+    pub(crate) images: usize,
+}
 
 /// Running pods as an API server lists them.
 const RECORDED: &str = include_str!("../tests/data/api/pods.json");
@@ -27,6 +32,8 @@ pub(crate) struct Population {
     pub(crate) cluster: Cluster,
     /// Counts what it is asked.
     pub(crate) registry: Registry,
+    /// How much [`Population::fill`] puts into it.
+    pub(crate) size: Size,
 }
 
 /// An image in the registry.
@@ -38,7 +45,7 @@ struct Image {
 
 impl Population {
     /// Starts the cluster, without pods.
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(size: Size) -> Self {
         let cluster = Cluster::start().await.unwrap();
         let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
         let manifests = testbed::manifests::load(&manifests).unwrap();
@@ -46,6 +53,7 @@ impl Population {
         Self {
             cluster,
             registry: Registry::anonymous().await.unwrap(),
+            size,
         }
     }
 
@@ -61,19 +69,24 @@ impl Population {
         let api = self.cluster.api();
         let recorded: Value = serde_json::from_str(RECORDED).unwrap();
         let recorded = &recorded["items"][0];
+        let Size {
+            pods,
+            per_owner,
+            images,
+        } = self.size;
         let sidecar = self.image("rec/sidecar");
-        let apps: Vec<_> = (1..IMAGES)
-            .map(|n| self.image(&format!("rec/app-{n}")))
-            .collect();
-        for first in (0..PODS).step_by(PER_NAMESPACE) {
+        let apps: Vec<_> = (1..images).map(|n| self.image(&app(n))).collect();
+        for first in (0..pods).step_by(PER_NAMESPACE) {
             let name = format!("team-{}", first / PER_NAMESPACE);
             let namespace = json!({"metadata": {"name": name}});
             api.create(&resource::NAMESPACES, "", namespace)
                 .await
                 .unwrap();
             for n in first..first + PER_NAMESPACE {
-                let owner = n / PER_OWNER;
-                let pod = pod(recorded, n, owner, [&apps[owner % apps.len()], &sidecar]);
+                let owner = n / per_owner;
+                // As many images as there are, however few owners.
+                let app = n * apps.len() / pods;
+                let pod = pod(recorded, n, owner, [&apps[app], &sidecar]);
                 self.create(&name, pod).await;
             }
             // The webhook is registered and nobody serves it: nobody must be called for the pods.
@@ -85,6 +98,30 @@ impl Population {
                 .unwrap();
         }
         // The past of all these pods is of no use.
+        self.cluster.compact_history();
+    }
+
+    /// Installs more of the manifests.
+    pub(crate) async fn install(&self, folder: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let manifests = testbed::manifests::load(&folder).unwrap();
+        self.cluster.install(manifests).await.unwrap();
+    }
+
+    /// Creates `pods`, all of them current, that no webhook has seen, with `images` all told, in one
+    /// namespace that has not opted in.
+    pub(crate) async fn fill_unstamped(&self, pods: usize, images: usize) {
+        let recorded: Value = serde_json::from_str(RECORDED).unwrap();
+        let recorded = &recorded["items"][0];
+        let sidecar = self.image("rec/sidecar");
+        let apps: Vec<_> = (1..images).map(|n| self.image(&app(n))).collect();
+        for n in 0..pods {
+            let owner = n / self.size.per_owner;
+            let mut pod = pod(recorded, n, owner, [&apps[owner % apps.len()], &sidecar]);
+            let annotations = pod["metadata"]["annotations"].as_object_mut().unwrap();
+            annotations.retain(|name, _| !name.contains("podrefresh.io/"));
+            self.create("default", pod).await;
+        }
         self.cluster.compact_history();
     }
 
@@ -106,6 +143,11 @@ impl Population {
             repository: format!("{}/{repository}", self.registry.host()),
         }
     }
+}
+
+/// Returns the repository of an application's image, from 1 on.
+pub(crate) fn app(n: usize) -> String {
+    format!("rec/app-{n}")
 }
 
 /// Returns the recorded pod as another one, of two containers.

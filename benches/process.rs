@@ -27,6 +27,16 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     clocks.map(|clock| clock.read()).sum()
 }
 
+/// Returns the most memory in bytes that a process has had resident so far; `None` when it has ended.
+pub(crate) fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib = line.trim().trim_end_matches(" kB");
+    Some(kib.parse::<u64>().ok()? * 1024)
+}
+
 /// Returns a process' resident memory in bytes.
 pub(crate) fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

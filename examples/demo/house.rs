@@ -24,7 +24,7 @@ use podrefresh::{
 use serde_json::Value;
 use testbed::{
     Cluster, Life,
-    images::Format,
+    images::{Format, Image},
     kubelet,
     registry::{self, Registry},
 };
@@ -34,13 +34,14 @@ use tokio::{sync::oneshot, task::JoinHandle};
 const HOME: &str = "podrefresh";
 
 /// The controller's flags. In a cluster minutes would do; nobody wants to watch a demo for minutes.
-const FLAGS: [&str; 6] = [
+const FLAGS: [&str; 7] = [
     "--admission-addr=127.0.0.1:0",
     "--admin-addr=127.0.0.1:0",
     "--poll-interval=500ms",
     "--confirm-after=500ms",
     "--lookup-timeout=5s",
     "--lease-duration=3s",
+    "--progress-deadline=3s",
 ];
 
 /// How long a container takes to start, to become ready and to end.
@@ -57,7 +58,7 @@ pub(crate) struct House {
     /// The administrator's client.
     pub(crate) client: Client,
     registry: Registry,
-    _life: Life,
+    life: Life,
     folder: PathBuf,
 }
 
@@ -93,7 +94,7 @@ impl House {
             cluster,
             client,
             registry,
-            _life: life,
+            life,
             folder: folder.to_owned(),
         };
         house.write("kubeconfig", &house.cluster.kubeconfig())?;
@@ -110,15 +111,31 @@ impl House {
         self.registry.reference("shop/app", tag)
     }
 
-    /// Pushes an image made from `seed` under `tag`, over the wire, and returns its digest.
+    /// Returns an image made from `seed`.
+    pub(crate) fn build(&self, seed: &str) -> Image {
+        Format::Oci.multi_platform(seed)
+    }
+
+    /// Pushes an image made from `seed` under `tag`, and returns its digest.
     pub(crate) async fn push(&self, tag: &str, seed: &str) -> anyhow::Result<String> {
-        let image = Format::Oci.multi_platform(seed);
-        let pusher = registry::Client::new("", None);
-        let pushed = pusher
-            .push(self.registry.url(), "shop/app", tag, &image)
-            .await;
-        pushed.with_context(|| format!("cannot push {}", self.image(tag)))?;
+        let image = self.build(seed);
+        self.push_image(tag, &image).await?;
         Ok(image.digest().to_owned())
+    }
+
+    /// Pushes an image under `tag`, over the wire.
+    pub(crate) async fn push_image(&self, tag: &str, image: &Image) -> anyhow::Result<()> {
+        let pusher = registry::Client::new("", None);
+        let pushed = pusher.push(self.registry.url(), "shop/app", tag, image);
+        let pushed = pushed.await;
+        pushed
+            .map(drop)
+            .with_context(|| format!("cannot push {}", self.image(tag)))
+    }
+
+    /// Has the nodes find that containers of these images never become ready.
+    pub(crate) fn break_images(&self, digests: &[&str]) {
+        self.life.kubelet.set_bad_digests(digests.iter().copied());
     }
 
     /// Returns the digest that `tag` of the demo's image means now, or nothing.

@@ -1,8 +1,9 @@
 //! The whole product on a cluster of its own: `make demo`.
 //!
 //! The API server, the workload controllers, the nodes and the registry are those of `tests/testbed`. What
-//! runs in them is `manifests/` and the real controller, as its ServiceAccount. Exits with 0 if every pod
-//! came to run the new image, one after the other and within the budget, and with 1 otherwise.
+//! runs in them is `manifests/` and the real controller, as its ServiceAccount. Three images are pushed: a good
+//! one, one that never becomes ready, and the one that mends it. Exits with 0 if every pod runs the last of them,
+//! having got there one after the other and within the budget, and with 1 otherwise.
 
 mod house;
 mod observer;
@@ -172,7 +173,7 @@ async fn set(page: &Page, folder: &Path) -> anyhow::Result<(House, Running)> {
     Ok((house, controller))
 }
 
-/// Opts a namespace in, lets pods run, moves their tag, and waits until all run the new image.
+/// Opts a namespace in, lets pods run, and moves their tag to a good image, a broken one and another good one.
 async fn story(house: &House, observer: &mut Observer) -> anyhow::Result<()> {
     let image = house.image(TAG);
     let old = house.push(TAG, "1").await?;
@@ -221,7 +222,41 @@ async fn story(house: &House, observer: &mut Observer) -> anyhow::Result<()> {
         short(&new),
         short(&old)
     ));
-    observer.until(|pods| up(&new, pods)).await
+    observer.until(|pods| up(&new, pods)).await?;
+    observer
+        .page
+        .say(&format!("all {PODS} pods run {}", short(&new)));
+    observer.page.print("");
+    mend(house, observer, up).await
+}
+
+/// Pushes an image that never becomes ready, waits until nothing more goes, and pushes one that does.
+async fn mend(
+    house: &House,
+    observer: &mut Observer,
+    up: impl Fn(&str, &Pods) -> bool,
+) -> anyhow::Result<()> {
+    let broken = house.build("3");
+    house.break_images(&[broken.digest()]);
+    house.push_image(TAG, &broken).await?;
+    observer.begin();
+    observer.page.say(&format!(
+        "pushed {}, whose containers never become ready",
+        short(broken.digest())
+    ));
+    observer.until_halted().await?;
+    let lost = observer.pods.values().filter(|pod| !pod.ready).count();
+    observer.page.say(&format!(
+        "no more pods go: {lost} of {PODS} run the broken image, the others serve"
+    ));
+    observer.page.print("");
+
+    let good = house.push(TAG, "4").await?;
+    observer.begin();
+    observer
+        .page
+        .say(&format!("pushed {}, which mends it", short(&good)));
+    observer.until(|pods| up(&good, pods)).await
 }
 
 /// Sends the controller's log to standard error or into a file.

@@ -4,7 +4,7 @@ use std::{future::pending, time::Duration};
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream::BoxStream};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, events::v1};
 use kube::{
     Api, Client,
     runtime::watcher::{self, Event, watcher},
@@ -23,11 +23,12 @@ pub(crate) struct Observer {
     pub(crate) page: Page,
     /// The pods that are there.
     pub(crate) pods: Pods,
-    /// What it has counted since [`Observer::begin`].
-    pub(crate) tally: Option<Tally>,
+    /// What it has counted, a tally for each [`Observer::begin`].
+    pub(crate) tallies: Vec<Tally>,
     /// Whether it prints how many pods are Ready: not when somebody else scales them.
     pub(crate) counts: bool,
     watch: BoxStream<'static, watcher::Result<Event<Pod>>>,
+    events: BoxStream<'static, watcher::Result<Event<v1::Event>>>,
     /// The watch has delivered all that was there when it began.
     listed: bool,
     journal: Journal,
@@ -38,22 +39,24 @@ pub(crate) struct Observer {
 impl Observer {
     /// Begins to watch a namespace's pods, silently.
     pub(crate) fn new(page: Page, client: Client, namespace: &str, journal: Journal) -> Self {
-        let api = Api::<Pod>::namespaced(client, namespace);
+        let api = Api::<Pod>::namespaced(client.clone(), namespace);
+        let events = Api::<v1::Event>::namespaced(client, namespace);
         Self {
             page,
             pods: Pods::new(),
-            tally: None,
+            tallies: Vec::new(),
             counts: true,
             watch: watcher(api, watcher::Config::default()).boxed(),
+            events: watcher(events, watcher::Config::default()).boxed(),
             listed: false,
             journal,
             refusals: 0,
         }
     }
 
-    /// Prints and counts from now on.
+    /// Prints from now on, and counts anew.
     pub(crate) fn begin(&mut self) {
-        self.tally = Some(Tally::default());
+        self.tallies.push(Tally::default());
         self.look();
     }
 
@@ -65,12 +68,25 @@ impl Observer {
         Ok(())
     }
 
+    /// Watches until an Event has told that the last push is halted.
+    pub(crate) async fn until_halted(&mut self) -> anyhow::Result<()> {
+        while !self.tallies.last().is_some_and(Tally::is_halted) {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
     /// Waits for one thing to happen. Nothing is lost if the wait is given up.
     pub(crate) async fn step(&mut self) -> anyhow::Result<()> {
         tokio::select! {
             event = self.watch.next() => {
                 let event = event.context("the watch of the pods ended")?;
                 self.see(event.context("the watch of the pods failed")?)
+            }
+            event = self.events.next() => {
+                let event = event.context("the watch of the Events ended")?;
+                self.read(&event.context("the watch of the Events failed")?);
+                Ok(())
             }
             entry = refusal(&self.journal, self.refusals) => {
                 self.refused(&entry);
@@ -106,14 +122,33 @@ impl Observer {
     }
 
     fn look(&mut self) {
-        if let Some(tally) = &mut self.tally {
+        if let Some(tally) = self.tallies.last_mut() {
             tally.look(&self.pods);
+        }
+    }
+
+    /// Prints the Events that tell how an owner fares.
+    fn read(&mut self, event: &Event<v1::Event>) {
+        let (Event::Apply(event) | Event::InitApply(event)) = event else {
+            return;
+        };
+        let owner = event.regarding.as_ref().and_then(|it| it.name.as_deref());
+        let (Some(reason), Some(owner)) = (event.reason.as_deref(), owner) else {
+            return;
+        };
+        let Some(tally) = self.tallies.last_mut() else {
+            return;
+        };
+        if reason == "RefreshHalted" && tally.halted.insert(owner.to_owned()) {
+            self.row(owner, "Event RefreshHalted");
         }
     }
 
     /// Prints what has become of a pod, where that matters.
     fn tell(&mut self, before: Option<&Seen>, pod: &Seen) {
-        let Some(tally) = &mut self.tally else { return };
+        let Some(tally) = self.tallies.last_mut() else {
+            return;
+        };
         if pod.evicted && !before.is_some_and(|before| before.evicted) {
             *tally.evicted.entry(pod.app.clone()).or_default() += 1;
             self.row(&pod.name, "evicted");
@@ -125,7 +160,9 @@ impl Observer {
 
     fn refused(&mut self, entry: &Entry) {
         self.refusals += 1;
-        let Some(tally) = &mut self.tally else { return };
+        let Some(tally) = self.tallies.last_mut() else {
+            return;
+        };
         let pod = self.pods.values().find(|pod| pod.name == entry.name);
         let app = pod.map_or("?", |pod| &pod.app);
         *tally.refused.entry(app.to_owned()).or_default() += 1;

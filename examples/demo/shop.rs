@@ -1,6 +1,6 @@
 //! The workloads of the demo, and what must hold while their pods turn over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pods::Pods;
 
@@ -13,7 +13,7 @@ pub(crate) const PODS: usize = 6;
 /// The budget of `shop.yaml`: its name, whose pods it is about, and how many of them must be Ready.
 pub(crate) const BUDGET: (&str, [&str; 2], usize) = ("balancer", ["canary", "web"], 3);
 
-/// What an observer has counted since the new image was pushed.
+/// What an observer has counted since an image was pushed.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Evictions that the API let happen, by workload.
@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     pub(crate) refused: BTreeMap<String, usize>,
     /// The fewest pods Ready at the same time, by workload and by budget.
     pub(crate) fewest: BTreeMap<String, usize>,
+    /// The workloads that an Event said are halted.
+    pub(crate) halted: BTreeSet<String>,
     /// What should never have been seen.
     pub(crate) broken: Vec<String>,
 }
@@ -50,6 +52,12 @@ impl Tally {
     /// Returns how many evictions of a workload the API let happen.
     pub(crate) fn evicted(&self, app: &str) -> usize {
         self.evicted.get(app).copied().unwrap_or(0)
+    }
+
+    /// Says whether an Event has told that `cart` is halted: of `web` and `canary`, which share a budget, only one
+    /// can lose a pod, and with a canary's only pod there is none left to halt.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.contains("cart")
     }
 
     /// Returns how many evictions the API refused.

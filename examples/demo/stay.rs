@@ -22,7 +22,7 @@ pub(crate) async fn run(
     help(house, observer);
     observer.counts = false;
     let mut lines = typed();
-    let mut seed = 2;
+    let mut seed = 4;
     loop {
         tokio::select! {
             stopped = signal::ctrl_c() => return stopped.context("cannot wait for Ctrl-C"),

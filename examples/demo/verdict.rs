@@ -10,6 +10,12 @@ use crate::{
     shop::{BUDGET, PODS, Tally, WORKLOADS},
 };
 
+/// What is pushed, one after the other.
+const PUSHES: [&str; 3] = ["good", BROKEN, "mended"];
+
+/// The push that none of the pods can run.
+const BROKEN: &str = "broken";
+
 /// What shows the stamps, behind `kubectl -n NAMESPACE`.
 pub(crate) const STAMPS: &str = r"get pods -o custom-columns='POD:.metadata.name,DIGEST:.metadata.annotations.digest\.podrefresh\.io/app'";
 
@@ -46,20 +52,10 @@ pub(crate) fn print(house: &House, observer: &Observer) -> bool {
     let rows: Vec<_> = sorted(observer).map(row).collect();
     page.table(["POD", "RUNS", "STAMP", "READY", "RESTARTS"], &rows);
     page.print("");
-    let none = Tally::default();
-    let tally = observer.tally.as_ref().unwrap_or(&none);
-    let faults = faults(house, observer, tally, &wanted);
-    for (app, pods) in WORKLOADS {
-        let (evicted, fewest) = (tally.evicted(app), tally.fewest(app));
-        page.print(&format!(
-            "{app:<9} {evicted} evicted, never fewer than {fewest} of {pods} Ready"
-        ));
-    }
-    let (budget, _, least) = BUDGET;
-    let (refused, fewest) = (tally.refused(), tally.fewest(budget));
-    page.print(&format!(
-        "{budget:<9} {refused} refused, never fewer than {fewest} Ready ({least} must be)"
-    ));
+    let faults = faults(house, observer, &wanted);
+    let rows: Vec<_> = PUSHES.iter().zip(&observer.tallies).map(counts).collect();
+    let heads = ["PUSH", "EVICTED", "REFUSED", "FEWEST READY"];
+    page.table(heads, &rows);
     page.print("");
     for fault in &faults {
         page.print(&format!("WRONG: {fault}"));
@@ -72,9 +68,24 @@ pub(crate) fn print(house: &House, observer: &Observer) -> bool {
     faults.is_empty()
 }
 
+/// Returns the row of one push.
+fn counts((push, tally): (&&str, &Tally)) -> [String; 4] {
+    let evicted = WORKLOADS.map(|(app, _)| format!("{app} {}", tally.evicted(app)));
+    let fewest = WORKLOADS.map(|(app, pods)| format!("{app} {}/{pods}", tally.fewest(app)));
+    let (budget, _, least) = BUDGET;
+    let (refused, up) = (tally.refused(), tally.fewest(budget));
+    [
+        (*push).to_owned(),
+        evicted.join("  "),
+        format!("{budget} {refused}"),
+        format!("{}  {budget} {up} ({least} must be)", fewest.join("  ")),
+    ]
+}
+
 /// Returns what is not as it must be.
-fn faults(house: &House, observer: &Observer, tally: &Tally, wanted: &str) -> Vec<String> {
-    let mut faults = tally.broken.clone();
+fn faults(house: &House, observer: &Observer, wanted: &str) -> Vec<String> {
+    let tallies = &observer.tallies;
+    let mut faults: Vec<String> = tallies.iter().flat_map(|it| it.broken.clone()).collect();
     let mut check = |holds: bool, fault: String| {
         if !holds {
             faults.push(fault);
@@ -92,17 +103,31 @@ fn faults(house: &House, observer: &Observer, tally: &Tally, wanted: &str) -> Ve
             "{current} of {pods} pods are Ready, run {wanted} and are stamped with it; all {PODS} must"
         ),
     );
-    for (app, pods) in WORKLOADS {
-        let evicted = tally.evicted(app);
-        check(
-            evicted == pods,
-            format!("{app}: {evicted} pods were evicted, and it has {pods}"),
-        );
-    }
     check(
-        tally.refused() > 0,
-        "the budget had nothing to refuse".to_owned(),
+        tallies.len() == PUSHES.len(),
+        format!("{} images were pushed, not {}", tallies.len(), PUSHES.len()),
     );
+    for (push, tally) in PUSHES.iter().zip(tallies) {
+        let broken = *push == BROKEN;
+        check(
+            tally.is_halted() || !broken,
+            format!("{push}: no Event told that it is halted"),
+        );
+        for (app, pods) in WORKLOADS {
+            let evicted = tally.evicted(app);
+            let may = if broken {
+                evicted <= 1
+            } else {
+                evicted == pods
+            };
+            check(
+                may,
+                format!("{push}: {evicted} pods of {app} were evicted, and it has {pods}"),
+            );
+        }
+    }
+    let refused: usize = tallies.iter().map(Tally::refused).sum();
+    check(refused > 0, "the budget had nothing to refuse".to_owned());
     let journal = house.cluster.journal();
     let forbidden = journal.find(|entry| entry.user == USER && entry.status == 403);
     let forbidden: BTreeSet<String> = forbidden

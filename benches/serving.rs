@@ -1,0 +1,196 @@
+//! The webhook of the shipped binary under load: as much as it can take, a cold start of everything, a registry that hangs.
+
+use std::{iter, time::Duration};
+
+use axum::body::Bytes;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use testbed::{
+    api::resource,
+    images::Format,
+    registry::{Fault, Registry, Target},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    controller::{Controller, Program},
+    load::{Load, Outcome},
+    population::{Population, Size},
+    process::resident,
+    report::{Figure, Report},
+};
+
+/// What is reviewed: see [`crate::admission`].
+const REVIEW: &str = include_str!("data/two-containers.mutate.json");
+
+/// How long one rate is kept up.
+const SPAN: Duration = Duration::from_secs(10);
+
+/// The cluster has no pods of its own.
+const EMPTY: Size = Size {
+    pods: 0,
+    per_owner: 1,
+    images: 1,
+};
+
+/// Reviews of the burst, and the images of their pods.
+const BURST: usize = 2000;
+const BURST_IMAGES: usize = 50;
+
+/// How long the registry takes to answer the burst.
+const LATENCY: Duration = Duration::from_millis(50);
+
+/// What the API server grants a review, as the manifests say.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reviews a second while the registry hangs, each of images of its own, and how many of them there are.
+const HANGING_RATE: f64 = 200.0;
+const HANGING: usize = 1500;
+
+pub(crate) fn measure(report: &mut Report) {
+    let runtime = Runtime::new().unwrap();
+    let population = runtime.block_on(Population::start(EMPTY));
+    let flags = ["--leader-elect=false"];
+    let start = || runtime.block_on(Controller::start(&population, Program::Shipped, &flags));
+    let controller = start();
+    let load = connect(&population, &controller);
+    warm(report, &population.registry, &load);
+    drop((load, controller));
+    let controller = start();
+    let load = connect(&population, &controller);
+    burst(report, &population.registry, &load);
+    drop((load, controller));
+    let controller = start();
+    let load = connect(&population, &controller);
+    hanging(report, &population.registry, &load, &controller);
+}
+
+fn connect(population: &Population, controller: &Controller) -> Load {
+    let api = population.cluster.api();
+    let configuration = api
+        .get(&resource::MUTATING_WEBHOOKS, "", "podrefresh")
+        .unwrap();
+    let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str();
+    Load::connect(
+        controller.admission,
+        &STANDARD.decode(bundle.unwrap()).unwrap(),
+    )
+}
+
+/// Returns the review of a pod with these images.
+fn body(app: &str, sidecar: &str) -> Bytes {
+    let other = |repository: &str| format!("127.0.0.1:5000/rec/{repository}:latest");
+    let body = REVIEW.replace(&other("app"), app);
+    Bytes::from(body.replace(&other("sidecar"), sidecar))
+}
+
+/// Stores an image under `repository`, and returns its reference.
+fn image(registry: &Registry, repository: &str) -> String {
+    registry.store(
+        repository,
+        "latest",
+        &Format::Oci.multi_platform(repository),
+    );
+    registry.reference(repository, "latest")
+}
+
+/// All images were resolved a moment ago.
+fn warm(report: &mut Report, registry: &Registry, load: &Load) {
+    let body = body(&image(registry, "rec/app"), &image(registry, "rec/sidecar"));
+    let mut failed = 0;
+    let mut all = |outcome: &Outcome| failed += outcome.count() - outcome.stamped;
+    let mut send = |rate: f64, span: Duration| {
+        let count = (rate * span.as_secs_f64()) as usize;
+        let outcome = load.open_loop(iter::repeat_n(body.clone(), count), rate);
+        all(&outcome);
+        outcome
+    };
+    send(500.0, Duration::from_secs(2));
+    for (rate, limit) in [
+        (200, None),
+        (1000, Some(Figure::micros(2000))),
+        (5000, None),
+    ] {
+        let outcome = send(f64::from(rate), SPAN);
+        let name = |part: &str| format!("{rate} reviews a second, {part}");
+        report.tell(&name("p50"), Figure::time(outcome.all_but(500)));
+        let p99 = Figure::time(outcome.all_but(10));
+        match limit {
+            Some(limit) => report.below(&name("p99"), p99, limit),
+            None => report.tell(&name("p99"), p99),
+        }
+        report.tell(&name("p99.9"), Figure::time(outcome.all_but(1)));
+        // One that cannot be kept up shows here.
+        report.rate(&name("answered"), outcome.count(), outcome.took);
+    }
+    let outcome = load.closed_loop(&body, 256, SPAN);
+    all(&outcome);
+    report.rate(
+        "as many as it takes, 256 at once",
+        outcome.count(),
+        outcome.took,
+    );
+    report.tell("p99 then", Figure::time(outcome.all_but(10)));
+    report.exactly("reviews among all these without stamps", failed, 0);
+}
+
+/// Everything starts at once, and nothing is known of any image.
+fn burst(report: &mut Report, registry: &Registry, load: &Load) {
+    let images: Vec<String> = (0..BURST_IMAGES)
+        .map(|nth| image(registry, &format!("burst/app-{nth}")))
+        .collect();
+    let bodies: Vec<Bytes> = images.iter().map(|image| body(image, image)).collect();
+    let slow = registry.inject(Fault::Latency(LATENCY), Target::all());
+    registry.forget_requests();
+    let outcome = load.open_loop(bodies.iter().cycle().take(BURST).cloned(), f64::INFINITY);
+    drop(slow);
+    let what = format!("{BURST} cold pods of {BURST_IMAGES} images at once");
+    report.exactly(
+        &format!("manifest requests for {what}"),
+        registry.manifest_requests(),
+        BURST_IMAGES,
+    );
+    report.exactly(&format!("stamped of {what}"), outcome.stamped, BURST);
+    report.below(
+        "time until the last of them is answered",
+        Figure::time(outcome.longest()),
+        Figure::time(TIMEOUT),
+    );
+}
+
+/// No image can be resolved: the connections open, and nothing comes.
+fn hanging(report: &mut Report, registry: &Registry, load: &Load, controller: &Controller) {
+    let _hang = registry.inject(Fault::Hang, Target::all());
+    let mut longest = Duration::ZERO;
+    let mut failed = 0;
+    let mut round = |nth: usize| {
+        let bodies = (0..HANGING).map(|pod| {
+            let image = |part| registry.reference(&format!("hang/{part}-{nth}-{pod}"), "latest");
+            body(&image("app"), &image("side"))
+        });
+        let outcome = load.open_loop(bodies, HANGING_RATE);
+        longest = longest.max(outcome.longest());
+        failed += outcome.failed;
+        resident(controller.process.id())
+    };
+    let first = round(0);
+    let last = round(1).max(round(2));
+    report.exactly(
+        "reviews without an answer while the registry hangs",
+        failed,
+        0,
+    );
+    report.below(
+        "the longest of them",
+        Figure::time(longest),
+        Figure::time(TIMEOUT),
+    );
+    report.tell(
+        &format!("resident memory after {HANGING} of them"),
+        Figure::Memory(first),
+    );
+    report.below(
+        "more after three times as many",
+        Figure::Memory(last.saturating_sub(first)),
+        Figure::Memory(8 << 20),
+    );
+}
