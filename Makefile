@@ -1,14 +1,14 @@
 # One line each; what they run is in the files they name.
 
-.PHONY: demo test lint bench e2e image tools
+.PHONY: demo test lint bench fuzz e2e image tools
 
 # The whole product on a cluster of its own; `make demo ARGS=--stay` keeps it up.
 demo:
 	cargo run --locked --example demo -- $(ARGS)
 
-# All tests, with the real parts installed where that is allowed.
+# All tests, with the real parts installed where that is allowed; most of them wait most of the time.
 test: tools
-	cargo test --locked --workspace $(ARGS)
+	RUST_TEST_THREADS=4 cargo test --locked --workspace $(ARGS)
 
 # Formatting, lints, documentation, YAML, Dockerfile and shell.
 lint:
@@ -18,13 +18,17 @@ lint:
 bench:
 	cargo bench --locked $(ARGS)
 
+# Foreign bytes for each parser, a minute each; `make fuzz ARGS='600 review'` tries one for ten.
+fuzz:
+	fuzz/run $(ARGS)
+
 # The suite on a real control plane: PODREFRESH_TEST_KUBECONFIG names it.
 e2e:
 	@: $${PODREFRESH_TEST_KUBECONFIG:?must name the kubeconfig of a cluster for tests} && cargo test --locked --test it $(ARGS)
 
 # The static binary on scratch.
 image:
-	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag ghcr.io/podrefresh/podrefresh:0.1.0 .
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --tag ghcr.io/podrefresh/podrefresh:0.1.0 .
 
 # The real parts that the tests talk to.
 tools:
