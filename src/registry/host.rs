@@ -10,7 +10,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Fault, allowance::Ledger, challenge::Scheme};
+use super::{
+    Fault,
+    allowance::Ledger,
+    challenge::Scheme,
+    silence::{Leave, Silence},
+};
 
 /// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
 const GET_ONLY: Duration = Duration::from_secs(60 * 60);
@@ -32,12 +37,23 @@ pub(super) struct Host {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+/// A lookup's turn at a host, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'h> {
+    host: &'h Host,
+    leave: Leave,
+    /// Whether the host has given an answer. One that is given up in the middle got none.
+    is_answered: bool,
+    _permit: SemaphorePermit<'h>,
+}
+
+#[derive(Debug)]
 struct State {
     /// How it wants to be logged in to; `None` while it did not say so.
     scheme: Option<Arc<Scheme>>,
     get_only_until: Option<Instant>,
     spared: Option<Spared>,
+    silence: Silence,
     /// When the next lookup would go if all went evenly.
     next_turn: Option<Instant>,
 }
@@ -55,25 +71,36 @@ impl Host {
             ledger: Ledger::default(),
             permits: Semaphore::new(concurrency),
             met: OnceCell::new(),
-            state: Mutex::default(),
+            // When all that may be under way came to nothing, more of them will hardly do better.
+            state: Mutex::new(State::new(concurrency)),
         }
     }
 
-    /// Waits for its turn, at most for `patience`; fails at once while the host is to be spared.
-    pub(super) async fn enter(&self, patience: Duration) -> Result<SemaphorePermit<'_>, Fault> {
+    /// Waits for its turn, at most for `patience`; fails at once while the host is to be spared, or answers nobody.
+    pub(super) async fn enter(&self, patience: Duration) -> Result<Turn<'_>, Fault> {
+        let silent = Fault::Timeout { after: patience };
         self.check_spared()?;
+        if self.lock().silence.is_tried() {
+            return Err(silent);
+        }
         let permit = timeout(patience, self.permits.acquire()).await;
-        let permit = permit.map_err(|_| Fault::Timeout { after: patience })?;
+        let permit = permit.map_err(|_| silent.clone())?;
         let permit = permit.map_err(|_| Fault::Aborted)?;
         let turn = self.lock().turn(Instant::now());
         sleep_until(turn).await;
         // Those who waited with us may have met trouble.
         self.check_spared()?;
-        Ok(permit)
+        let leave = self.lock().silence.enter().ok_or(silent)?;
+        Ok(Turn {
+            host: self,
+            leave,
+            is_answered: false,
+            _permit: permit,
+        })
     }
 
     /// Takes note of what a lookup came to grief with.
-    pub(super) fn note(&self, fault: &Fault) {
+    fn note(&self, fault: &Fault) {
         if let Some(duration) = fault.spares_host_for() {
             let until = Instant::now() + duration;
             let mut state = self.lock();
@@ -137,7 +164,35 @@ impl Host {
     }
 }
 
+impl Turn<'_> {
+    /// Takes note of what the lookup came to.
+    pub(super) fn note<T>(&mut self, answer: &Result<T, Fault>) {
+        self.is_answered = answer.as_ref().map_or_else(Fault::is_answer, |_| true);
+        if let Err(fault) = answer {
+            self.host.note(fault);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.host.lock();
+        state.silence.left(self.leave, self.is_answered);
+    }
+}
+
 impl State {
+    /// Returns what is known of a host that has not been asked yet.
+    const fn new(concurrency: usize) -> Self {
+        Self {
+            scheme: None,
+            get_only_until: None,
+            spared: None,
+            silence: Silence::new(concurrency),
+            next_turn: None,
+        }
+    }
+
     /// Returns when a lookup that comes at `now` may go.
     fn turn(&mut self, now: Instant) -> Instant {
         let step = Duration::from_secs(1) / PER_SECOND;
@@ -259,6 +314,28 @@ mod tests {
             drop(first);
         });
         assert_eq!(waiting.unwrap_err().label(), "rate_limited");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_answers_nobody_is_tried_by_one_at_a_time() {
+        let host = Host::new(2);
+        let (mut given_up, mut timed_out) = (enter(&host).await, enter(&host).await);
+        timed_out.note::<()>(&Err(Fault::Timeout { after: SECOND }));
+        drop((given_up, timed_out));
+        let mut trial = enter(&host).await;
+        let begun = Instant::now();
+        assert_eq!(host.enter(SECOND).await.unwrap_err().label(), "timeout");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        // Any answer will do.
+        trial.note::<()>(&Err(Fault::NotFound));
+        drop(trial);
+        given_up = enter(&host).await;
+        assert!(host.enter(SECOND).await.is_ok());
+        drop(given_up);
+    }
+
+    async fn enter(host: &Host) -> Turn<'_> {
+        host.enter(SECOND).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ mod pool;
 mod resolver;
 mod retry_after;
 mod session;
+mod silence;
 mod token;
 mod transport;
 

@@ -298,13 +298,12 @@ impl Round {
             image: Arc::clone(&self.image),
         });
         let answer = async {
-            let _permit = spot.host.enter(after).await?;
-            let answer = timeout(after, ask(session)).await;
+            let mut turn = spot.host.enter(after).await?;
+            // Thousands may wait for their turn: what asking takes is kept only by those that ask.
+            let answer = timeout(after, Box::pin(ask(session))).await;
             let answer = answer.unwrap_or(Err(Fault::Timeout { after }));
             self.show_allowance();
-            if let Err(fault) = &answer {
-                spot.host.note(fault);
-            }
+            turn.note(&answer);
             answer
         };
         let answer = answer.await;

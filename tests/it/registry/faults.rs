@@ -10,6 +10,7 @@
 //! | 429 with seconds, a date, a text in the body, or nothing | [`a_limit_says_how_long_and_the_host_is_spared_so_long`] |
 //! | 500, 502, 503, 504; a reset | [`passing_trouble_is_tried_again_and_lasting_trouble_told`] |
 //! | no head, a slow head, a slow body | [`silence_and_dawdling_end_with_the_time_for_a_lookup`] |
+//! | no answer to anybody | [`a_registry_that_answers_nobody_is_tried_by_one_at_a_time`] |
 //! | an endless body | [`a_body_without_measure_is_cut_off`], `unit::faults::a_body_without_end_is_cut_off` |
 //! | endless headers | `unit::faults::headers_without_end_are_cut_off` |
 //! | another's certificate, one that has ended | `unit::tls::another_name_or_an_old_certificate_is_refused` |
@@ -23,6 +24,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use hyper::Method;
 use jiff::{SignedDuration, Timestamp};
 use podrefresh::registry::Settings;
@@ -324,6 +326,38 @@ async fn a_token_service_out_of_reach_is_told() {
         let lookup = lookup(&reference, "shop", &[]);
         let answer = ask(&resolver(settings(), None), &lookup).await;
         check_refused(answer, label, &[&reference, &words]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_answers_nobody_is_tried_by_one_at_a_time() {
+    let registry = Registry::anonymous().await.unwrap();
+    registry.store("team/app", "1", &image());
+    let hang = registry.inject(Fault::Hang, Target::all());
+    let settings = Settings {
+        lookup_timeout: Duration::from_millis(700),
+        per_host: 4,
+        ..Settings::default()
+    };
+    let resolver = resolver(settings, None);
+    let ask_for = |tag: String| {
+        let reference = registry.reference("team/app", &tag);
+        let resolver = &resolver;
+        async move { ask(resolver, &lookup(&reference, "shop", &[])).await }
+    };
+    let crowd = |what: &str| join_all((0..20).map(|nth| ask_for(format!("{what}-{nth}"))));
+    for answer in crowd("first").await {
+        assert_eq!(answer.unwrap_err().label(), "timeout");
+    }
+    registry.forget_requests();
+    for answer in crowd("second").await {
+        assert_eq!(answer.unwrap_err().label(), "timeout");
+    }
+    assert_eq!(registry.requests(&Target::all()).len(), 1);
+    drop(hang);
+    ask_for("1".to_owned()).await.unwrap();
+    for answer in crowd("third").await {
+        assert_eq!(answer.unwrap_err().label(), "not_found");
     }
 }
 
