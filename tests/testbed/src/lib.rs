@@ -16,8 +16,8 @@
 //!
 //! # What the API server models
 //!
-//! - HTTPS over HTTP/1.1 and h2, bearer tokens (the administrator's and ServiceAccounts'), RBAC from the stored roles
-//!   and bindings, the discovery documents, and of OpenAPI v3 what kubectl needs to create and apply.
+//! - HTTPS over HTTP/1.1 and h2, bearer tokens (the administrator's and ServiceAccounts'), `kubectl --as`, RBAC from the
+//!   stored roles and bindings, the discovery documents, and of OpenAPI v3 what kubectl needs to create and apply.
 //! - Namespaces, nodes, pods, workloads, Jobs, PodDisruptionBudgets, Leases, Events in both APIs (one storage), Secrets,
 //!   ConfigMaps, ServiceAccounts, Services, RBAC, webhook configurations and a few more: see [`api::resource`].
 //! - One revision counter; lists with pages, selectors and old revisions; watches with initial events, bookmarks, the

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::Server;
+use super::impersonation;
 use super::query::Query;
 use super::reply::{Body, Reply};
 use super::request::Request;
@@ -112,7 +113,10 @@ async fn handle(
         .headers
         .get("authorization")
         .and_then(|value| value.to_str().ok());
-    let user = server.tokens.authenticate(&server.api, authorization);
+    let user = server
+        .tokens
+        .authenticate(&server.api, authorization)
+        .and_then(|user| impersonation::user(&server.api, user, &head.headers));
     let body = Limited::new(body, MAX_BODY)
         .collect()
         .await

@@ -5,6 +5,7 @@ mod collection;
 mod discovery;
 mod event;
 mod eviction;
+mod impersonation;
 mod listen;
 mod object_reply;
 mod openapi;

@@ -112,6 +112,47 @@ async fn a_service_account_may_do_what_its_roles_say() -> Result<(), Failure> {
 }
 
 #[tokio::test]
+async fn who_may_acts_as_another() -> Result<(), Failure> {
+    let (cluster, _) = start().await?;
+    let api = cluster.api();
+    api.create(
+        &resource::SERVICE_ACCOUNTS,
+        "a",
+        json!({ "metadata": { "name": "weak" } }),
+    )
+    .await?;
+    let weak = "system:serviceaccount:a:weak";
+    let path = "/api/v1/namespaces/a/pods";
+    let token = cluster.token_for("a", "weak")?;
+    for (token, user, message) in [
+        (
+            cluster.admin_token(),
+            weak,
+            "pods is forbidden: User \"system:serviceaccount:a:weak\" cannot list resource \"pods\" in API group \"\" in the namespace \"a\"",
+        ),
+        (
+            cluster.admin_token(),
+            "ann",
+            "pods is forbidden: User \"ann\" cannot list resource \"pods\" in API group \"\" in the namespace \"a\"",
+        ),
+        (
+            &*token,
+            weak,
+            "serviceaccounts \"weak\" is forbidden: User \"system:serviceaccount:a:weak\" cannot impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"a\"",
+        ),
+    ] {
+        let client = Client::new(cluster.address(), &cluster.ca_pem(), Some(token))?;
+        let headers = [("impersonate-user", user)];
+        let refused = client.send("GET", path, &headers, "").await?;
+        assert_eq!(
+            (refused.status, &refused.body["message"]),
+            (403, &json!(message))
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_missing_is_told_from_what_is_not_modelled() -> Result<(), Failure> {
     let (cluster, client) = start().await?;
     assert_eq!(
