@@ -209,6 +209,11 @@ impl Group {
         all && desired.max(1) <= count
     }
 
+    /// Says whether it has no pod but such as are on their way out.
+    pub(super) fn is_empty(&self, scene: Scene<'_>) -> bool {
+        self.staying(scene).next().is_none()
+    }
+
     /// Returns what Events about the group are about: its workload, or, while that cannot be read, its
     /// pods' direct owner. `None` while it has not been tried.
     pub(super) fn about(&self, memory: &Memory, now: Instant) -> Option<About> {

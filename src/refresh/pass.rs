@@ -16,6 +16,7 @@ use super::{
     restart::{self, Restarting},
     rhythm::Phase,
     survey::Outdated,
+    target::after,
     tell,
     term::Term,
 };
@@ -229,15 +230,27 @@ impl Term<'_> {
         }
     }
 
-    /// Tells of the workloads whose pods have all been replaced.
+    /// Tells of the workloads whose pods have all been replaced, and waits no longer for those of which nothing comes.
     fn finish(&mut self, scene: Scene<'_>, groups: &[Group]) {
+        let last = after(scene.now, self.settings.limits.progress_deadline);
         for group in groups {
             let Some(uid) = &group.workload else { continue };
+            if let Some(turn) = self.memory.turning.get_mut(uid)
+                && group.outdated(scene).next().is_none()
+            {
+                // No old pod is left: however many new ones are to come, they are on their way.
+                turn.until = turn.until.min(last);
+            }
             let (Some(turn), Some(workload)) =
                 (self.memory.turning.get(uid), self.memory.workload(uid))
             else {
                 continue;
             };
+            if workload.desired == 0 && group.is_empty(scene) {
+                // Scaled to nothing meanwhile.
+                self.memory.turning.remove(uid);
+                continue;
+            }
             if !group.is_fresh(scene, &self.memory, workload.desired) {
                 continue;
             }

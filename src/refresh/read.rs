@@ -127,7 +127,7 @@ fn unnamed<'g>(
 
 /// Returns the groups whose outdated pods have all been replaced, and that do not have all the pods that they want,
 /// as far as is known: after a restart a Deployment's new ones belong to a ReplicaSet of their own, and any workload
-/// may have been scaled down meanwhile.
+/// may have been scaled down meanwhile, or be gone.
 fn short<'g>(
     groups: &'g [Group],
     scene: Scene<'_>,
@@ -138,7 +138,7 @@ fn short<'g>(
             return false;
         };
         let workload = memory.workload(uid);
-        let is_up = || group.is_fresh(scene, memory, 1);
+        let is_up = || group.is_fresh(scene, memory, 1) || group.is_empty(scene);
         !memory.rollouts.hold(uid, scene.now)
             && group.outdated(scene).next().is_none()
             && workload.is_some_and(|it| !group.is_fresh(scene, memory, it.desired))
@@ -217,6 +217,10 @@ pub(super) fn unread(group: &Group, error: &OwnerError, memory: &mut Memory, now
     let (ns, name) = (&group.namespace, &owner.name);
     let news = memory.owners.refused(&owner.uid, label, None, now);
     let gone = matches!(error, OwnerError::Gone { .. } | OwnerError::Replaced { .. });
+    if let Some(workload) = group.workload.as_ref().filter(|_| gone) {
+        // Nothing comes of it any more that could be waited for.
+        memory.turning.remove(workload);
+    }
     let error = Chain(error);
     if news && !gone {
         warn!(owner.name = %name, reason = label, error = %error, "No pod of {ns}/{name} goes: {error}");

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 use testbed::{
     kubelet,
@@ -184,6 +189,50 @@ async fn a_broken_image_stops_after_as_many_pods_as_may_be_down() {
             .count();
         assert_eq!(held, 2, "{outcome}");
     }
+}
+
+/// Checks that a run whose owner is changed by `hand` in the middle, so that nothing comes back, does not wait for it.
+async fn check_nothing_comes_back(home: &str, hand: impl AsyncFnOnce(&Api<Deployment>)) {
+    let nodes = kubelet::Options {
+        ready_delay: Duration::from_secs(2),
+        ..kubelet::Options::default()
+    };
+    let setup = Setup {
+        nodes,
+        ..Setup::default()
+    };
+    let (world, _) = outdated(home, 2, setup).await;
+    let process = program(&world, &["-n", home]).await.start();
+    process.says(&format!("Evicted {home}/")).await;
+    hand(&world.kube.api(home)).await;
+    let outcome = process.ended().await;
+    let expected = json!({"end": "done", "left": 0, "failed": 0, "unready": []});
+    check(&outcome, 0, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_scaled_to_nothing_is_not_waited_for() {
+    if !on_testbed() {
+        return;
+    }
+    check_nothing_comes_back("once-zero", async |deployments| {
+        let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
+        let params = PatchParams::default();
+        deployments.patch("web", &params, &none).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_deleted_is_not_waited_for() {
+    if !on_testbed() {
+        return;
+    }
+    check_nothing_comes_back("once-deleted", async |deployments| {
+        let params = DeleteParams::default();
+        deployments.delete("web", &params).await.unwrap();
+    })
+    .await;
 }
 
 /// Checks that a signal in the middle of a run ends it, and that no pod goes after.

@@ -112,6 +112,23 @@ async fn a_rollout_that_fails_is_given_up_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_all_pods_at_once_that_fails_is_given_up_as_soon_as_one_pods() {
+    if !on_testbed() {
+        return;
+    }
+    let (world, new) = outdated("once-anew", "restart", 9).await;
+    let kube = &world.kube;
+    let recreate = json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}});
+    (kube.patch::<Deployment>("once-anew", "web", recreate)).await;
+    world.testbed().kubelet.set_bad_digests([&*new]);
+    // One after the other they would have 54 seconds.
+    let outcome = run(&world, &["-n", "once-anew", "--progress-deadline=6s"]).await;
+    let unready = json!(["once-anew/Deployment/web"]);
+    let expected = json!({"restarted": 9, "left": 0, "end": "done", "unready": unready});
+    check(&outcome, 1, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_is_paused_or_would_replace_nothing_is_not_waited_for() {
     let (world, _) = outdated("once-paused", "restart", 1).await;
     let kube = &world.kube;
