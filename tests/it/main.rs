@@ -17,6 +17,7 @@ mod kubectl;
 mod layering;
 mod leader;
 mod manifests;
+mod namespaced_secrets;
 mod observe;
 mod once;
 mod private_registries;

@@ -1,13 +1,13 @@
 //! The component as kubectl renders it: alone, and beside the controller.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    files::{read, root},
-    folder::Folder,
+    files::read,
     kubectl::Kubectl,
+    overlay::overlay,
     skip::need,
     yaml::{list, render, title, unknown_fields},
 };
@@ -21,20 +21,6 @@ fn the<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
         (Some(object), None) => object,
         _ => panic!("there must be one {kind} {name}"),
     }
-}
-
-/// Returns what an overlay renders to; `@` is the folder of manifests.
-fn overlay(kubectl: &Kubectl, text: &str) -> Vec<Value> {
-    let folder = Folder::new();
-    let here = folder.path().canonicalize().unwrap();
-    // Kustomize takes no absolute paths.
-    let up = "../".repeat(here.components().count() - 1);
-    let manifests = root().join("manifests").canonicalize().unwrap();
-    let manifests = manifests.strip_prefix("/").unwrap().display().to_string();
-    let text = text.replace('@', &format!("{up}{manifests}"));
-    fs::write(here.join("kustomization.yaml"), text).unwrap();
-    let rendered = kubectl.ok(["kustomize", here.to_str().unwrap()]);
-    serde_saphyr::from_multiple(&rendered).unwrap()
 }
 
 #[test]

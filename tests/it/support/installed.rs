@@ -41,7 +41,13 @@ impl World {
     /// Installs a folder of manifests, but for Deployments: what they would run, tests run themselves.
     pub(crate) async fn apply(&self, folder: &str) {
         let folder = root().join(folder);
-        for object in testbed::manifests::load(&folder).unwrap() {
+        self.install(testbed::manifests::load(&folder).unwrap())
+            .await;
+    }
+
+    /// Installs objects, but for Deployments; what is there already is changed, as `kubectl apply` does.
+    pub(crate) async fn install(&self, objects: Vec<Value>) {
+        for object in objects {
             if object["kind"] == "Deployment" {
                 continue;
             }

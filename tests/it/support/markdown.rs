@@ -35,15 +35,26 @@ pub(crate) fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// Returns the bodies of the blocks that `document` marks as shell, with their first lines' numbers.
+/// Returns the bodies of the blocks that `text` marks as shell, with their first lines' numbers.
 pub(crate) fn shell_blocks(text: &str) -> Vec<(usize, String)> {
+    fenced(text, "sh")
+}
+
+/// Returns the bodies of the blocks that `text` marks as `language`.
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<String> {
+    let blocks = fenced(text, language).into_iter();
+    blocks.map(|(_, body)| body).collect()
+}
+
+fn fenced(text: &str, language: &str) -> Vec<(usize, String)> {
+    let fence = format!("```{language}");
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (n, line) in text.lines().enumerate() {
         match &mut open {
             Some(_) if line == "```" => blocks.extend(open.take()),
             Some((_, body)) => *body += &format!("{line}\n"),
-            None if line == "```sh" => open = Some((n + 2, String::new())),
+            None if line == fence => open = Some((n + 2, String::new())),
             None => {}
         }
     }

@@ -16,6 +16,7 @@ pub(crate) mod kubectl;
 pub(crate) mod look;
 pub(crate) mod markdown;
 pub(crate) mod oci;
+pub(crate) mod overlay;
 pub(crate) mod paths;
 pub(crate) mod plugin;
 pub(crate) mod program;
