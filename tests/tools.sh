@@ -19,13 +19,14 @@ case ${1:-} in
         ;;
 esac
 
-# A program and the Debian packages that bring it. promtool comes with prometheus.
+# A program and the Debian packages that bring it.
 debian=(
     cc:gcc+libc6-dev
     docker-registry:docker-registry
     htpasswd:apache2-utils
     skopeo:skopeo
     promtool:prometheus
+    prometheus:prometheus
     shellcheck:shellcheck
     python3:python3
 )

@@ -87,6 +87,9 @@ async fn ready(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
 }
 
 async fn page(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
+    let checks = shown.readiness.0.get();
+    let ready = checks.is_some_and(|checks| checks.iter().all(|(_, check)| check().is_ok()));
+    shown.metrics.ready.set(i64::from(ready));
     (
         [(header::CONTENT_TYPE, OPEN_METRICS)],
         shown.metrics.render(),

@@ -97,6 +97,8 @@ pub struct Metrics {
     pub cluster_pods: Gauge,
     /// 1 while this replica leads.
     pub leader: Gauge,
+    /// 1 while `/readyz` says so, as of the last scrape.
+    pub ready: Gauge,
     /// Events that could not be recorded or were dropped, by reason.
     pub events_lost: Family<Reason, Counter>,
     /// When the serving certificate ends, in seconds since the epoch.
@@ -216,6 +218,7 @@ impl Metrics {
             ),
             cluster_pods: plain(r, "cluster_pods", "Pods in the watch cache"),
             leader: plain(r, "leader", "1 while this replica leads"),
+            ready: plain(r, "ready", "1 while this replica is ready for reviews"),
             events_lost: plain(
                 r,
                 "events_lost",

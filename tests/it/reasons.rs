@@ -9,7 +9,7 @@ use crate::support::{
 
 /// Returns the words that `fn label` of a type can return, as its source has them.
 #[track_caller]
-fn labels(file: &str, kind: &str) -> BTreeSet<String> {
+pub(crate) fn labels(file: &str, kind: &str) -> BTreeSet<String> {
     let source = read(file);
     let body = source.split_once(&format!("\nimpl {kind} {{"));
     let (_, body) = body.unwrap_or_else(|| panic!("{file} must have an impl of {kind}"));

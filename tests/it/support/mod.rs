@@ -20,6 +20,7 @@ pub(crate) mod overlay;
 pub(crate) mod paths;
 pub(crate) mod plugin;
 pub(crate) mod program;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod simulated;
