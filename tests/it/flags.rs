@@ -100,7 +100,7 @@ fn flags_variables_and_ports_are_the_programs() {
 
 /// Checks a container's arguments, environment and ports against the program's own words.
 #[track_caller]
-fn check_command_line(container: &Value, folder: &str) {
+pub(crate) fn check_command_line(container: &Value, folder: &str) {
     let args: Vec<&str> = list(container, "/args")
         .iter()
         .filter_map(Value::as_str)

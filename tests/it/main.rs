@@ -8,11 +8,13 @@
 mod admission;
 mod cert_dir;
 mod cli;
+mod combinations;
 mod content;
 mod controller;
 mod events;
 mod explain;
 mod flags;
+mod installs;
 mod kubectl;
 mod layering;
 mod leader;

@@ -8,6 +8,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod hands;
+pub(crate) mod hardened;
 pub(crate) mod help;
 pub(crate) mod history;
 pub(crate) mod installed;

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
     apps::v1::Deployment,
     batch::v1::CronJob,
-    core::v1::{Namespace, Service, ServiceAccount},
+    core::v1::{ConfigMap, Namespace, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -60,6 +60,7 @@ pub(crate) fn unknown_fields(object: &Value) -> Result<Vec<String>, String> {
     let word = |key: &str| object[key].as_str().unwrap_or("");
     let again = match (word("apiVersion"), word("kind")) {
         ("v1", "Namespace") => again::<Namespace>(object),
+        ("v1", "ConfigMap") => again::<ConfigMap>(object),
         ("v1", "Service") => again::<Service>(object),
         ("v1", "ServiceAccount") => again::<ServiceAccount>(object),
         ("apps/v1", "Deployment") => again::<Deployment>(object),
@@ -78,8 +79,9 @@ pub(crate) fn unknown_fields(object: &Value) -> Result<Vec<String>, String> {
         ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration") => {
             again::<ValidatingWebhookConfiguration>(object)
         }
-        // cert-manager's types are in no crate of ours.
-        ("cert-manager.io/v1", "Certificate" | "Issuer") => Ok(object.clone()),
+        // Others' types are in no crate of ours.
+        ("cert-manager.io/v1", "Certificate" | "Issuer")
+        | ("monitoring.coreos.com/v1", "PodMonitor" | "PrometheusRule") => Ok(object.clone()),
         (version, kind) => Err(format!("no type for {version} {kind}")),
     }?;
     let mut lost = Vec::new();
