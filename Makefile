@@ -1,6 +1,6 @@
 # One line each; what they run is in the files they name.
 
-.PHONY: demo test lint bench fuzz e2e image tools
+.PHONY: demo test lint bench fuzz e2e image static tools
 
 # The whole product on a cluster of its own; `make demo ARGS=--stay` keeps it up.
 demo:
@@ -29,6 +29,10 @@ e2e:
 # The static binary on scratch.
 image:
 	docker build --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --tag ghcr.io/podrefresh/podrefresh:0.1.0 .
+
+# The program without libraries, unoptimized, for the test that runs it in an empty root.
+static:
+	cargo build --locked --bin podrefresh --target x86_64-unknown-linux-musl
 
 # The real parts that the tests talk to.
 tools:

