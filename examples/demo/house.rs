@@ -21,17 +21,20 @@ use podrefresh::{
     cli::{Cli, Command},
     cluster::{Choice, connect},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{
     Cluster, Life,
     images::{Format, Image},
-    kubelet,
+    kubelet::{self, Host},
     registry::{self, Registry},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Where `manifests/` installs podrefresh, and what its Service and ServiceAccount are called.
 const HOME: &str = "podrefresh";
+
+/// Where `kubectl apply` keeps what it applied last.
+const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The controller's flags. In a cluster minutes would do; nobody wants to watch a demo for minutes.
 const FLAGS: [&str; 7] = [
@@ -76,11 +79,21 @@ impl House {
             .await
             .context("cannot start the registry")?;
         let cluster = Cluster::start().await.map_err(failed("the API server"))?;
+        // So that `kubectl apply -k manifests` comes to its end here, too: its pods run, and the controller in this
+        // process does their work.
+        let ours = Format::Oci.multi_platform("podrefresh");
+        registry.store("podrefresh/podrefresh", env!("CARGO_PKG_VERSION"), &ours);
+        let public = Host {
+            url: registry.url().to_owned(),
+            ca_pem: String::new(),
+            user: None,
+        };
         let [start_delay, ready_delay, termination_delay] = PACE;
         let nodes = kubelet::Options {
             start_delay,
             ready_delay,
             termination_delay,
+            hosts: [("ghcr.io".to_owned(), public)].into(),
             ..kubelet::Options::default()
         };
         let life = Life::start(cluster.api(), nodes)
@@ -175,7 +188,10 @@ impl House {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
         let mut objects = testbed::manifests::load(&folder)?;
         objects.retain(|object| object["kind"] != "Deployment");
-        for object in &objects {
+        for object in &mut objects {
+            // As `kubectl create --save-config`, so that a later `kubectl apply` knows what it finds.
+            let applied = object.to_string();
+            object["metadata"]["annotations"] = json!({APPLIED: applied});
             self.create(object).await?;
         }
         Ok(objects.len())

@@ -11,6 +11,7 @@ mod cli;
 mod combinations;
 mod content;
 mod controller;
+mod demo;
 mod events;
 mod explain;
 mod flags;
