@@ -81,7 +81,8 @@ impl Default for Limits {
     }
 }
 
-/// How long a connection that has lost its place gets to say goodbye.
+/// How long a connection that has lost its place gets to say goodbye, and one that has just come, once the server is to
+/// stop, to say what it came for: its client would take the end for an answer, and try no other replica.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How many connections the kernel may hold ready for us: as many as it does for others.
@@ -144,38 +145,36 @@ pub async fn serve(
         limits,
     });
     let slots = Slots::new(server.limits.connections);
-    let (stop, stopped) = watch::channel(());
+    let (stop, stopped) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
+    let begin = |stream| match slots.take(Instant::now()) {
+        Some(slot) => drop(tokio::spawn(server.clone().client(
+            stream,
+            slot,
+            stopped.clone(),
+        ))),
+        None => debug!("A connection was closed at once: all others are busy"),
+    };
     loop {
-        let stream = tokio::select! {
+        tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    pause_after(&error).await;
-                    continue;
-                }
+                Ok((stream, _)) => begin(stream),
+                Err(error) => pause_after(&error).await,
             },
-        };
-        let Some(slot) = slots.take(Instant::now()) else {
-            debug!("A connection was closed at once: all others are busy");
-            continue;
-        };
-        let (server, mut stopped) = (server.clone(), stopped.clone());
-        tokio::spawn(async move {
-            // Whoever has not got as far as a request by then is not waited for.
-            let stream = tokio::select! {
-                stream = server.handshake(stream) => stream,
-                _ = stopped.changed() => None,
-                () = slot.lost() => None,
-            };
-            if let Some(stream) = stream {
-                server.connection(stream, slot, stopped).await;
-            }
-        });
+        }
     }
-    drop((listener, stopped));
-    stop.send_replace(());
+    // The kernel has let others in that we have not seen yet.
+    if let Ok(listener) = listener.into_std() {
+        let rest = std::iter::from_fn(|| listener.accept().ok());
+        let rest = rest.filter_map(|(stream, _)| {
+            stream.set_nonblocking(true).ok()?;
+            TcpStream::from_std(stream).ok()
+        });
+        rest.for_each(begin);
+    }
+    drop(stopped);
+    stop.send_replace(true);
     // Each connection holds a receiver until it ends.
     if timeout(server.limits.drain, stop.closed()).await.is_err() {
         warn!("Stopped with requests under way, they took too long to finish");
@@ -224,6 +223,26 @@ struct Server {
 }
 
 impl Server {
+    /// Serves one client until it leaves, or until it is to go: at the latest when the server has stopped.
+    async fn client(
+        self: Arc<Self>,
+        stream: TcpStream,
+        slot: Slot,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let stream = tokio::select! {
+            stream = self.handshake(stream) => stream,
+            () = async {
+                until(&mut stopped).await;
+                sleep(GOODBYE).await;
+            } => None,
+            () = slot.lost() => None,
+        };
+        if let Some(stream) = stream {
+            self.connection(stream, slot, stopped).await;
+        }
+    }
+
     /// Returns the encrypted stream, if the client gets that far in time.
     async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<Stall<TcpStream>>> {
         // Answers are small and awaited.
@@ -244,12 +263,12 @@ impl Server {
         }
     }
 
-    /// Serves one client until it leaves, breaks the rules, loses its slot, or `stopped` changes and all is answered.
+    /// Answers one client until it leaves, breaks the rules, loses its slot, or `stopped` holds and all is answered.
     async fn connection(
         &self,
         stream: TlsStream<Stall<TcpStream>>,
         slot: Slot,
-        mut stopped: watch::Receiver<()>,
+        mut stopped: watch::Receiver<bool>,
     ) {
         let (greeted, mut greeting) = watch::channel(false);
         let router = TowerToHyperService::new(self.router.clone());
@@ -266,19 +285,29 @@ impl Server {
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         // hyper's own timeout for heads must be as long as a connection may idle; who has never asked for
         // anything gets no such patience.
-        let greeting = greeting.wait_for(|greeted| *greeted);
-        let mut greeting = pin!(timeout(self.limits.greeting, greeting));
+        let mut patience = pin!(sleep(self.limits.greeting));
         let (mut is_greeted, mut is_stopping) = (false, false);
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break Some(ended),
-                greeted = &mut greeting, if !is_greeted => match greeted {
-                    Ok(_) => is_greeted = true,
-                    Err(_) => return debug!("A connection was closed, it asked for nothing"),
-                },
-                _ = stopped.changed(), if !is_stopping => {
+                () = until(&mut greeting), if !is_greeted => {
+                    is_greeted = true;
+                    if is_stopping {
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+                () = &mut patience, if !is_greeted => {
+                    return debug!("A connection was closed, it asked for nothing");
+                }
+                () = until(&mut stopped), if !is_stopping => {
                     is_stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    if is_greeted {
+                        connection.as_mut().graceful_shutdown();
+                    } else {
+                        let last_call = tokio::time::Instant::now() + GOODBYE;
+                        let end = patience.deadline().min(last_call);
+                        patience.as_mut().reset(end);
+                    }
                 }
                 () = slot.lost() => break None,
             }
@@ -292,6 +321,13 @@ impl Server {
                 debug!("A connection was closed, others needed its place");
             }
         }
+    }
+}
+
+/// Waits until it holds, for ever if nobody is left to say so.
+async fn until(claim: &mut watch::Receiver<bool>) {
+    if claim.wait_for(|holds| *holds).await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -117,7 +117,10 @@ impl Running {
 
     /// Returns a connection past its handshake.
     async fn connect(&self) -> io::Result<Client<TcpStream>> {
-        let stream = TcpStream::connect(self.address).await?;
+        self.greet(TcpStream::connect(self.address).await?).await
+    }
+
+    async fn greet(&self, stream: TcpStream) -> io::Result<Client<TcpStream>> {
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(self.tls(&["http/1.1"])))
             .connect(name, stream)
@@ -251,7 +254,7 @@ async fn plain_http_and_noise_are_no_handshake() {
 async fn what_is_under_way_is_finished_before_the_end() {
     for alpn in ["h2", "http/1.1"] {
         let mut server = start(Limits::default()).await;
-        // A connection that has not got anywhere is not waited for.
+        // A connection that does not get anywhere is not waited for.
         let _half_open = TcpStream::connect(server.address).await.unwrap();
         let client = server.client(&[alpn]);
         let waiting = tokio::spawn(client.get(server.url("/wait")).send());
@@ -267,6 +270,26 @@ async fn what_is_under_way_is_finished_before_the_end() {
         assert_eq!(waited, "waited");
         timeout(SOON, server.task).await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_has_just_come_is_still_answered() {
+    let mut server = start(Limits::default()).await;
+    let greeted = server.connect().await.unwrap();
+    let accepted = TcpStream::connect(server.address).await.unwrap();
+    server.stop.take().unwrap().send(()).unwrap();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    for mut client in [greeted, server.greet(accepted).await.unwrap()] {
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        let (answer, _) = until_closed(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    timeout(SOON, server.task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
