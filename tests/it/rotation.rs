@@ -24,7 +24,6 @@ use tokio::task::JoinHandle;
 
 use crate::support::{
     kube::{Kube, eventually},
-    look::on_testbed,
     world::{HOME, World},
 };
 
@@ -167,22 +166,18 @@ impl Stream {
     }
 }
 
-/// Restarts all replicas, one after the other, where that is possible.
+/// Restarts all replicas, one after the other.
 async fn restart(world: &mut World, stream: &Stream) {
-    if on_testbed() {
-        for _ in 0..world.controllers().len() {
-            world.replace_first(&[]).await;
-            stream.flows(10).await;
-        }
+    for _ in 0..world.controllers().len() {
+        world.replace_first(&[]).await;
+        stream.flows(10).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_pod_is_stamped_while_certificates_rotate_and_replicas_restart() {
     let mut world = World::running(&[]).await;
-    if on_testbed() {
-        world.controller(&[]).await;
-    }
+    world.controller(&[]).await;
     world.kube.opted_in("shop").await;
     let (image, digest) = world.push("shop/web", "stable", "1");
     // On a real control plane the webhook configuration reaches the API server's own copy a moment later.
@@ -215,7 +210,9 @@ async fn every_pod_is_stamped_while_certificates_rotate_and_replicas_restart() {
     store(&world, &old).await;
     restart(&mut world, &stream).await;
     let fourth = replaced(&world, &old).await;
-    assert_eq!(fourth.authorities.matches("BEGIN").count(), 3);
+    // A cluster that was here before may have some already; there are four at most.
+    let count = |material: &Material| material.authorities.matches("BEGIN").count();
+    assert_eq!(count(&fourth), 4.min(count(&first) + 2));
     stream.flows(10).await;
 
     stream.check_all_stamped().await;

@@ -26,12 +26,15 @@ use tokio::{
     task::JoinHandle,
 };
 
+use front::Front;
+
 use super::{
     files::{Temporary, tempfile},
     kube::Kube,
     simulated::{Setup, Simulated},
 };
 
+mod front;
 mod service;
 
 /// Where podrefresh is installed.
@@ -48,6 +51,9 @@ const QUICK: [&str; 4] = [
     "--lease-duration=3s",
 ];
 
+/// How long a controller takes new connections though it is to stop, where it takes others a moment to hear of that.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// The cluster of a test, and all that belongs to it.
 pub(crate) struct World {
     /// The administrator's client.
@@ -58,6 +64,8 @@ pub(crate) struct World {
     pub(crate) simulated: Option<Simulated>,
     kubeconfig: String,
     controllers: Vec<Running>,
+    /// What the Service's address leads to on a real cluster, once there is a controller.
+    front: Option<Front>,
     /// Held while this is the world on the real cluster.
     _turn: Option<OwnedMutexGuard<()>>,
 }
@@ -131,6 +139,7 @@ impl World {
             simulated,
             kubeconfig,
             controllers: Vec::new(),
+            front: None,
             _turn: turn,
         }
     }
@@ -153,7 +162,10 @@ impl World {
 
     /// Starts a controller like [`World::controller`], and does not wait for anything.
     pub(crate) async fn unready(&mut self, flags: &[&str]) {
-        let running = self.launch(flags, Duration::ZERO).await;
+        self.open().await;
+        // A connection may be on its way through the front to one that has just been taken out.
+        let linger = self.front.as_ref().map_or(Duration::ZERO, |_| LINGER);
+        let running = self.launch(flags, linger).await;
         self.controllers.push(running);
         self.route();
     }
@@ -212,21 +224,15 @@ impl World {
 
     async fn launch(&self, flags: &[&str], linger: Duration) -> Running {
         let file = tempfile(&self.account_kubeconfig("podrefresh").await);
-        let admission = match &self.simulated {
-            Some(_) => "127.0.0.1:0".to_owned(),
-            // The API server dials the Service's address itself: who listens there serves the Service.
-            None if self.controllers.is_empty() => format!("{}:443", self.service_ip().await),
-            None => "127.0.0.1:0".to_owned(),
-        };
-        let flags: Vec<&str> = ["podrefresh", "controller", "--admin-addr=127.0.0.1:0"]
-            .into_iter()
+        let ports = ["--admin-addr=127.0.0.1:0", "--admission-addr=127.0.0.1:0"];
+        let flags: Vec<&str> = (["podrefresh", "controller"].into_iter())
+            .chain(ports)
             .chain(
                 QUICK
                     .into_iter()
                     .filter(|quick| !flags.iter().any(|flag| is_same(flag, quick))),
             )
             .chain(flags.iter().copied())
-            .chain(["--admission-addr", &admission])
             .collect();
         let Command::Controller(flags) = Cli::try_parse_from(flags).unwrap().command else {
             unreachable!("the subcommand must be the controller")

@@ -1,17 +1,17 @@
 //! The Service that leads to the controllers.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 
-use super::{HOME, World};
+use super::{Front, HOME, LINGER, World};
 
 impl World {
     /// Restarts the controller that was started first as a Deployment does: another one gets calls once it is ready,
     /// then the first gets no new ones, and stops once the API server has heard of that.
     pub(crate) async fn replace_first(&mut self, flags: &[&str]) {
-        let next = self.launch(flags, Duration::from_millis(500)).await;
+        let next = self.launch(flags, LINGER).await;
         next.readiness(200).await;
         self.controllers.push(next);
         self.route();
@@ -20,20 +20,28 @@ impl World {
 
     /// Leads the Service to the controllers that run.
     pub(super) fn route(&self) {
+        let addresses = self.controllers.iter().map(|running| running.admission);
+        let addresses: Vec<SocketAddr> = addresses.collect();
         if let Some(simulated) = &self.simulated {
-            let addresses: Vec<SocketAddr> = self
-                .controllers
-                .iter()
-                .map(|running| running.admission)
-                .collect();
             simulated
                 .cluster
                 .route_service(HOME, "podrefresh", 443, &addresses);
         }
+        if let Some(front) = &self.front {
+            front.lead_to(addresses);
+        }
+    }
+
+    /// Serves the Service on a real cluster: its API server dials the Service's address itself.
+    pub(super) async fn open(&mut self) {
+        if self.simulated.is_none() && self.front.is_none() {
+            let address = format!("{}:443", self.service_ip().await);
+            self.front = Some(Front::at(&address).await);
+        }
     }
 
     /// Returns the address that the Service has.
-    pub(super) async fn service_ip(&self) -> String {
+    async fn service_ip(&self) -> String {
         let services: Api<Service> = self.kube.api(HOME);
         services
             .get("podrefresh")
