@@ -1,4 +1,4 @@
-//! Carries out what the gate lets through: evictions, one after the other, each answer remembered.
+//! Carries out what the gate lets through: asks for evictions, and remembers and tells each answer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     cluster::{About, Eviction, Evictor, Leadership, Namespaces, Recorder},
     error::Chain,
     observe::metrics::{self, Metrics},
-    policy::Scope,
+    policy::{Pod, Scope},
 };
 
 /// The one who evicts.
@@ -40,6 +40,17 @@ pub(super) struct Actor {
     pub(super) metrics: Metrics,
 }
 
+/// Whether a pod that the gate let through may still be asked to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It may.
+    Given,
+    /// Something has changed since: its namespace, its window.
+    Withdrawn,
+    /// Nobody may any more in this pass: we lead no longer, or the API server is to be left alone.
+    Over,
+}
+
 /// A pod to evict.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
@@ -52,26 +63,34 @@ pub(super) struct Target<'a> {
 }
 
 impl Actor {
-    /// Evicts one pod, unless something has changed since the gate let it through; says whether others
-    /// may be tried in this pass.
-    pub(super) async fn evict(&self, target: Target<'_>, memory: &mut Memory) -> bool {
-        let outdated = target.outdated;
-        let pod = &outdated.pod;
+    /// Says whether a pod that the gate let through may still go, right before it is asked to: those before it may
+    /// have taken a while.
+    pub(super) fn leave(&self, outdated: &Outdated, memory: &Memory) -> Leave {
         let now = Instant::now();
         if memory.server.hold(SERVER, now) || !self.leadership.leads(now) {
-            return false;
+            return Leave::Over;
         }
-        // Those before it may have taken a while.
-        let home = self.namespaces.get(&pod.namespace);
+        let home = self.namespaces.get(&outdated.pod.namespace);
         let is_ours = home.is_some_and(|home| home.takes_part(self.whose));
-        if !is_ours || !outdated.wishes.window.open(Timestamp::now()) {
-            return true;
+        if is_ours && outdated.wishes.window.open(Timestamp::now()) {
+            Leave::Given
+        } else {
+            Leave::Withdrawn
         }
-        let Some(owner) = &pod.owner else {
-            return true;
-        };
-        let answer = self.evictor.evict(pod, self.rehearsal.is_some()).await;
-        let outcome = match &answer {
+    }
+
+    /// Asks the API server to evict a pod.
+    pub(super) async fn ask(&self, pod: &Pod) -> Eviction {
+        self.evictor.evict(pod, self.rehearsal.is_some()).await
+    }
+
+    /// Remembers and tells what the API server has answered; says whether others may be tried in this pass.
+    pub(super) fn note(&self, target: Target<'_>, answer: &Eviction, memory: &mut Memory) -> bool {
+        let outdated = target.outdated;
+        let pod = &outdated.pod;
+        let owner = pod.owner.as_ref();
+        let owner = owner.expect("an outdated pod must have an owner");
+        let outcome = match answer {
             Eviction::Evicted if self.rehearsal.is_some() => "dry_run",
             answer => answer.label(),
         };
@@ -85,10 +104,10 @@ impl Actor {
             rehearsal: self.rehearsal,
             progress_deadline: self.progress_deadline,
         };
-        let outcome = outcome::note(memory, asked, &answer, Instant::now());
-        self.tell(target, &answer);
+        let outcome = outcome::note(memory, asked, answer, Instant::now());
+        self.tell(target, answer);
         if outcome.news {
-            self.log(outdated, &answer);
+            self.log(outdated, answer);
         } else {
             let (ns, name, reason) = (&pod.namespace, &pod.name, answer.label());
             debug!(pod.namespace = %ns, pod.name = %name, reason, "Did not evict {ns}/{name}, as before");

@@ -17,8 +17,8 @@ const READING_TIME: Duration = Duration::from_secs(30);
 /// How long a workload that none of our pods belong to is remembered.
 const KEEP: Duration = Duration::from_secs(600);
 
-/// The first and the longest pause after a refused eviction; the first as `kubectl drain` has it. Where images are asked for more often, the first
-/// one is no longer than that.
+/// The first and the longest pause after a refused eviction; the first as `kubectl drain` has it. Where images are
+/// asked for more often, the first one is no longer than that.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// The same after the API server was busy or away: it comes back for all at once.

@@ -19,6 +19,7 @@ mod facts;
 #[cfg(test)]
 mod fixture;
 mod group;
+mod lanes;
 mod ledger;
 mod memory;
 mod once;

@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
-    act,
+    act::{self, Leave},
     group::{self, Group, Scene},
+    lanes::{Lane, Lanes},
     memory::SERVER,
     read::{self, Reading, views},
     restart::{self, Restarting},
@@ -120,35 +122,61 @@ impl Term<'_> {
         }
     }
 
-    /// Evicts the pods that may go.
+    /// Evicts the pods that may go: those of several owners at the same time, those of one owner in their order.
     async fn evict(&mut self, work: Work<'_>) -> Done {
-        let Work { scene, reading, .. } = work;
-        let mut left = false;
-        for member in &work.plan.go {
-            let Some((nth, outdated)) = work.places.get(&*member.pod.uid) else {
-                continue;
-            };
-            let group = &reading.groups[*nth];
+        let (actor, memory) = (&self.actor, &mut self.memory);
+        let mut done = Done {
+            left: false,
+            go_on: true,
+        };
+        let (scene, reading) = (work.scene, work.reading);
+        let targets = work.plan.go.iter().filter_map(|member| {
+            let (nth, outdated) = *work.places.get(&*member.pod.uid)?;
+            let group = &reading.groups[nth];
             let workload = (group.workload.as_deref()).filter(|_| reading.is_fresh(group));
-            // Not read in this pass, or the pass has taken too long: the next one sees to it.
-            let Some(workload) = workload.filter(|_| Instant::now() < work.until) else {
-                left = true;
-                continue;
-            };
-            // What was refused for one of its pods just now would be refused for this one, too.
-            if group::refused(member.pod, Some(workload), &self.memory, Instant::now()).is_some() {
-                continue;
-            }
+            // Not read in this pass: the next one sees to it.
+            done.left |= workload.is_none();
             let target = act::Target {
                 outdated,
-                workload,
-                about: group.about(&self.memory, scene.now),
+                workload: workload?,
+                about: group.about(memory, scene.now),
             };
-            if !self.actor.evict(target, &mut self.memory).await {
-                return Done { left, go_on: false };
+            let lane = Lane {
+                owner: nth,
+                namespace: &group.namespace,
+            };
+            Some((lane, target))
+        });
+        let mut lanes = Lanes::new(targets);
+        let mut asked = FuturesUnordered::new();
+        loop {
+            while done.go_on
+                && let Some((lane, target)) = lanes.begin()
+            {
+                let (pod, now) = (&*target.outdated.pod, Instant::now());
+                // What was refused for one of its pods just now would be refused for this one, too.
+                let refused = group::refused(pod, Some(target.workload), memory, now);
+                // The pass has taken too long: the next one sees to it.
+                let late = work.until <= now;
+                done.left |= late;
+                let leave = match refused {
+                    Some(_) => Leave::Withdrawn,
+                    None if late => Leave::Over,
+                    None => actor.leave(target.outdated, memory),
+                };
+                match leave {
+                    Leave::Given => asked.push(async move { (lane, actor.ask(pod).await, target) }),
+                    Leave::Withdrawn => lanes.ended(lane),
+                    Leave::Over => done.go_on = false,
+                }
             }
+            // What has been asked for is waited for, whatever the other answers are.
+            let Some((lane, answer, target)) = asked.next().await else {
+                return done;
+            };
+            lanes.ended(lane);
+            done.go_on &= actor.note(target, &answer, memory);
         }
-        Done { left, go_on: true }
     }
 
     /// Restarts the owners that may be restarted.

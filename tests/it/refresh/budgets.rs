@@ -18,6 +18,9 @@ use crate::support::{
 async fn blocked(world: &World) -> (Vec<Pod>, String) {
     let (image, old) = world.push("shop/web", "stable", "1");
     world.kube.opted_in("shop").await;
+    // All may go as far as we are concerned, so that each has to be held back.
+    let all = json!({"metadata": {"annotations": {"podrefresh.io/max-unavailable": "100%"}}});
+    world.kube.patch_namespace("shop", all).await;
     world.kube.budget("shop", "never", "web", 3).await;
     world.kube.deployment("shop", "web", 3, &image).await;
     let pods = world.kube.running("shop", 3, &old).await;

@@ -34,6 +34,7 @@ use crate::support::{
 };
 
 mod budgets;
+mod crowd;
 mod faults;
 mod left_alone;
 mod midway;
