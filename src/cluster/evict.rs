@@ -51,6 +51,8 @@ pub enum Eviction {
     Gone,
     /// Another pod has its name now.
     Replaced,
+    /// It is not as it was seen any more, and may have become ready.
+    Changed,
     /// Its whole namespace is being deleted.
     NamespaceTerminating,
     /// We may not evict it: a right is missing, or a webhook or a policy refuses.
@@ -81,6 +83,7 @@ impl Eviction {
             Self::Misconfigured { .. } => "misconfigured",
             Self::Gone => "gone",
             Self::Replaced => "replaced",
+            Self::Changed => "changed",
             Self::NamespaceTerminating => "namespace_terminating",
             Self::Forbidden { .. } => "forbidden",
             Self::Busy { .. } => "busy",
@@ -108,6 +111,7 @@ impl Eviction {
                 },
             },
             409 if message.contains("UID") => Self::Replaced,
+            409 if message.contains("ResourceVersion") => Self::Changed,
             403 if refusal.cause("NamespaceTerminating").is_some() => Self::NamespaceTerminating,
             // A webhook's plain no is 400, a ValidatingAdmissionPolicy's 422.
             403 => Self::Forbidden { message },
@@ -138,7 +142,8 @@ impl Evictor {
         Self { server, time_limit }
     }
 
-    /// Asks the API server to evict exactly this pod: not another one of the same name.
+    /// Asks the API server to evict exactly this pod: not another one of the same name, and one that is not ready
+    /// only as it was seen.
     ///
     /// With `dry_run` the API server checks rights and budgets, and changes nothing.
     pub async fn evict(&self, pod: &Pod, dry_run: bool) -> Eviction {
@@ -188,8 +193,11 @@ struct DeleteOptions<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Preconditions<'a> {
     uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<&'a str>,
 }
 
 impl<'a> Body<'a> {
@@ -202,7 +210,10 @@ impl<'a> Body<'a> {
                 namespace: &pod.namespace,
             },
             delete_options: DeleteOptions {
-                preconditions: Preconditions { uid: &pod.uid },
+                preconditions: Preconditions {
+                    uid: &pod.uid,
+                    resource_version: pod.version.as_deref(),
+                },
                 dry_run: if dry_run { &["All"] } else { &[] },
             },
         }
@@ -226,7 +237,7 @@ mod tests {
         check(recorded("evict-404"), "gone");
         check(recorded("evict-missing-namespace"), "gone");
         check(recorded("evict-409-wrong-uid"), "replaced");
-        check(recorded("evict-409-stale-resourceVersion"), "failed");
+        check(recorded("evict-409-stale-resourceVersion"), "changed");
         check(recorded("evict-429-pdb"), "blocked");
         check(recorded("evict-429-pdb-not-yet-observed"), "blocked");
         check(recorded("evict-500-two-pdbs"), "misconfigured");
@@ -345,5 +356,14 @@ mod tests {
         );
         let dry = serde_json::to_value(Body::new(&pod, true)).unwrap();
         assert_eq!(dry["deleteOptions"]["dryRun"], serde_json::json!(["All"]));
+    }
+
+    #[test]
+    fn one_that_is_not_ready_goes_only_as_it_was_seen() {
+        let mut pod = (*samples::pod("web-7499b8c7dd-ldb28")).clone();
+        pod.version = Some("4711".into());
+        let body = serde_json::to_value(Body::new(&pod, false)).unwrap();
+        let expected = serde_json::json!({"uid": &*pod.uid, "resourceVersion": "4711"});
+        assert_eq!(body["deleteOptions"]["preconditions"], expected);
     }
 }

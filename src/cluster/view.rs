@@ -46,14 +46,17 @@ impl View {
         let meta = &raw.metadata.0;
         let (spec, status) = (&raw.spec.0, &raw.status.0);
         let namespace = self.interner.text(meta.namespace.0.as_deref()?);
+        let ready = (status.conditions.0.iter())
+            .any(|Object(it)| it.kind.as_str() == "Ready" && it.status.as_str() == "True");
+        let version = meta.resource_version.0.as_deref();
         Some(Pod {
             name: meta.name.0.as_deref()?.into(),
             uid: meta.uid.0.as_deref()?.into(),
             owner: meta.controller().map(|owner| self.owner(owner)),
             node: (spec.node_name.0.as_deref()).map(|node| self.interner.text(node)),
             phase: phase(status.phase.0.as_deref()),
-            ready: (status.conditions.0.iter())
-                .any(|Object(it)| it.kind.as_str() == "Ready" && it.status.as_str() == "True"),
+            ready,
+            version: version.filter(|_| !ready).map(Into::into),
             terminating: meta.deletion_timestamp.0.is_some(),
             mirror: meta.annotations.get(MIRROR).is_some(),
             opted_out: meta.labels.get(ENABLED) == Some("false"),

@@ -33,6 +33,7 @@ pub(crate) fn pod(name: &str) -> Fixture {
         namespace: Arc::clone(&namespace),
         name: name.into(),
         uid: format!("uid-{name}").into(),
+        version: None,
         owner: None,
         node: Some("node-1".into()),
         phase: Phase::Running,

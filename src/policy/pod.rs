@@ -33,6 +33,9 @@ pub struct Pod {
     pub name: Box<str>,
     /// The pod's uid, the precondition of its eviction.
     pub uid: Box<str>,
+    /// Its resourceVersion while it is not ready, a precondition of its eviction, too: it may have become ready
+    /// meanwhile. Nobody asks for that of others, so it is not kept.
+    pub version: Option<Box<str>>,
     /// The controller that will replace it, if any.
     pub owner: Option<Arc<Owner>>,
     /// The node it is bound to.

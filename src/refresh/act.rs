@@ -157,6 +157,10 @@ impl Actor {
             Eviction::Gone | Eviction::Replaced => debug!(
                 pod.namespace = %ns, pod.name = %name, reason, "{ns}/{name} is gone already"
             ),
+            Eviction::Changed => debug!(
+                pod.namespace = %ns, pod.name = %name, reason,
+                "Did not evict {ns}/{name} yet{dry}: it has changed meanwhile"
+            ),
             Eviction::NamespaceTerminating => debug!(
                 pod.namespace = %ns, pod.name = %name, reason, "{ns} is being deleted"
             ),

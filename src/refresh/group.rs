@@ -269,6 +269,10 @@ pub(super) fn refused(
     if workload.is_some_and(|uid| memory.workloads.hold(uid, now)) {
         return Some(Hold::Refused);
     }
+    // The same would be said again, until it is seen as it is now.
+    if memory.is_outrun(pod) {
+        return Some(Hold::Refused);
+    }
     // A budget holds all ready pods of a workload; one that is not ready it may let go.
     let budget = pod.ready && workload.is_some_and(|uid| memory.ready.hold(uid, now));
     (budget || memory.pods.hold(&pod.uid, now)).then_some(Hold::Pdb)

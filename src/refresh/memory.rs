@@ -9,7 +9,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::waits::Waits;
-use crate::{cluster::Workload, policy::Owner};
+use crate::{
+    cluster::Workload,
+    policy::{Owner, Pod},
+};
 
 /// How long a workload's count of desired pods may be used to hold pods back. To let one go it is read anew.
 const READING_TIME: Duration = Duration::from_secs(30);
@@ -39,6 +42,10 @@ pub(super) struct Memory {
     belongs: HashMap<Box<str>, Box<str>>,
     /// Pods that are going for our sake, by uid; with a time, only until then.
     going: HashMap<Box<str>, Option<Instant>>,
+    /// Pods, by uid, of which nobody knows what became of their last eviction.
+    doubts: HashSet<Box<str>>,
+    /// The versions of pods, by uid, that they had left behind when they were asked to go.
+    outrun: HashMap<Box<str>, Box<str>>,
     /// Pods whose owner was restarted for their sake, by uid.
     restarted: HashSet<Box<str>>,
     /// The workloads that have lost pods for our sake and do not run the new image all over yet.
@@ -101,6 +108,8 @@ impl Memory {
             readings: HashMap::new(),
             belongs: HashMap::new(),
             going: HashMap::new(),
+            doubts: HashSet::new(),
+            outrun: HashMap::new(),
             restarted: HashSet::new(),
             turning: HashMap::new(),
             evictions: VecDeque::new(),
@@ -115,12 +124,20 @@ impl Memory {
 
     /// Forgets what is over at `now`; `pods` are the uids of all pods that are still seen.
     pub(super) fn tidy<'a>(&mut self, now: Instant, pods: impl Iterator<Item = &'a str>) {
-        if !self.going.is_empty() || !self.restarted.is_empty() {
-            let is_known = |uid: &&str| self.going.contains_key(*uid) || self.is_restarted(uid);
+        let sets = [&self.doubts, &self.restarted];
+        if !self.going.is_empty() || !self.outrun.is_empty() || sets.iter().any(|it| !it.is_empty())
+        {
+            let is_known = |uid: &&str| {
+                self.is_going(uid)
+                    || self.outrun.contains_key(*uid)
+                    || sets.iter().any(|it| it.contains(*uid))
+            };
             let seen: HashSet<&str> = pods.filter(is_known).collect();
             self.going.retain(|uid, until| {
                 seen.contains(&**uid) && until.is_none_or(|until| now < until)
             });
+            self.doubts.retain(|uid| seen.contains(&**uid));
+            self.outrun.retain(|uid, _| seen.contains(&**uid));
             self.restarted.retain(|uid| seen.contains(&**uid));
         }
         self.readings.retain(|_, reading| now < reading.used + KEEP);
@@ -219,6 +236,31 @@ impl Memory {
     /// Says whether any pod is on its way out for our sake.
     pub(super) fn anything_goes(&self) -> bool {
         !self.going.is_empty()
+    }
+
+    /// Notes whether it is known what became of the pod's last eviction.
+    pub(super) fn doubt(&mut self, pod: &str, in_doubt: bool) {
+        if in_doubt {
+            self.doubts.insert(pod.into());
+        } else {
+            self.doubts.remove(pod);
+        }
+    }
+
+    /// Says whether nobody knows what became of the pod's last eviction.
+    pub(super) fn is_in_doubt(&self, pod: &str) -> bool {
+        self.doubts.contains(pod)
+    }
+
+    /// Notes that the pod has another version by now than the one that it was asked to go in.
+    pub(super) fn outran(&mut self, pod: &str, version: &str) {
+        self.outrun.insert(pod.into(), version.into());
+    }
+
+    /// Says whether the pod is known not to be any more as it is seen here.
+    pub(super) fn is_outrun(&self, pod: &Pod) -> bool {
+        let version = self.outrun.get(&pod.uid);
+        version.is_some() && version == pod.version.as_ref()
     }
 
     /// Notes that the pod's owner was restarted for its sake, or may have been.

@@ -62,6 +62,11 @@ pub(super) fn note(
             // The cache will show it soon; a moment of doubt is enough.
             memory.goes(&pod.uid, Some(after(now, SILENCE)));
         }
+        Eviction::Changed => match &pod.version {
+            // It is asked for again as soon as the cache shows what it is like now.
+            Some(version) => memory.outran(&pod.uid, version),
+            None => news = memory.pods.refused(&pod.uid, label, None, now),
+        },
         Eviction::Blocked {
             budget,
             retry_after,

@@ -30,6 +30,7 @@ fn a_real_pod_is_read() {
     assert_eq!(&*owner.name, "web-7499b8c7dd");
     assert_eq!(&*owner.uid, "01febfaa-2177-49e5-aa07-be575461b413");
     assert_eq!((pod.phase, pod.ready), (Phase::Running, true));
+    assert_eq!(pod.version, None);
     assert_eq!(
         (pod.terminating, pod.mirror, pod.opted_out),
         (false, false, false)
@@ -162,7 +163,9 @@ fn what_keeps_a_pod_from_us_is_read() {
         Phase::Over
     );
     let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
-    assert!(!patched(unready).ready);
+    let unready = patched(unready);
+    assert!(!unready.ready);
+    assert_eq!(unready.version.as_deref(), Some("1020"));
 }
 
 #[test]

@@ -1,7 +1,11 @@
 use super::*;
 use crate::{
     cluster::Refusal,
-    refresh::fixture::{owned_by, runs, seconds},
+    policy::gate::Hold,
+    refresh::{
+        fixture::{owned_by, runs, seconds},
+        group::refused,
+    },
 };
 
 /// Notes `answer` to the eviction of a pod, ready or not; returns the memory before and after, a second later.
@@ -106,6 +110,37 @@ fn a_refusal_of_a_workload_holds_all_its_pods() {
 fn a_pod_that_is_gone_already_is_not_counted() {
     check(true, &Eviction::Gone, "", true, false, true);
     check(true, &Eviction::Replaced, "", true, false, true);
+}
+
+#[test]
+fn a_pod_that_has_changed_is_asked_for_again_as_it_is_then() {
+    // The API server's own trouble, where nobody has named a version.
+    check(true, &Eviction::Changed, "pod", false, false, true);
+    let (mut memory, now) = (Memory::new(seconds(300)), Instant::now());
+    let seen = |version: &str| {
+        let pod = runs("a", "web", 1).with(|pod| {
+            pod.ready = false;
+            pod.version = Some(version.into());
+        });
+        pod.build()
+    };
+    let outcome = note(
+        &mut memory,
+        asked(&seen("7"), None),
+        &Eviction::Changed,
+        now,
+    );
+    assert!(outcome.go_on && !memory.is_going("uid-a"));
+    let refused = |pod: &Pod, memory: &Memory| refused(pod, Some("uid-w"), memory, now);
+    assert_eq!(refused(&seen("7"), &memory), Some(Hold::Refused));
+    assert_eq!(refused(&seen("8"), &memory), None);
+    let ready = runs("a", "web", 1).build();
+    assert_eq!(refused(&ready, &memory), None);
+    // It is remembered for as long as the pod is there.
+    memory.tidy(now, ["uid-a"].into_iter());
+    assert_eq!(refused(&seen("7"), &memory), Some(Hold::Refused));
+    memory.tidy(now, ["uid-b"].into_iter());
+    assert_eq!(refused(&seen("7"), &memory), None);
 }
 
 #[test]

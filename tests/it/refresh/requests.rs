@@ -8,7 +8,7 @@ use testbed::faults::{Effect, Seen};
 use super::uids;
 use crate::support::{
     history::History,
-    kube::{eventually, image_id, is_ready, name},
+    kube::{PATIENCE, eventually, image_id, is_ready, name},
     look::on_testbed,
     world::World,
 };
@@ -147,4 +147,46 @@ async fn pods_that_have_been_replaced_unseen_are_not_evicted_in_their_predecesso
     drop(blind);
     world.kube.running("shop", 2, &new).await;
     assert_eq!(history.gone().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_became_ready_unseen_does_not_go_as_one_that_costs_nothing() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let kubelet = &world.testbed().kubelet;
+    kubelet.set_bad_digests([&*old]);
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 3, &image).await;
+    let controller = &world.controllers()[0];
+    let current = "podrefresh_refresh_containers{verdict=\"current\"}";
+    controller.shows(current, 3.0).await;
+    // What the controller sees of the pods is what they are like now: they run, and are not ready.
+    let cluster = &world.testbed().cluster;
+    let blind = cluster.faults().inject(Effect::Unavailable, follows_pods);
+    cluster.faults().drop_watches();
+    let refused = cluster.journal().wait_for(1, PATIENCE, |entry| {
+        entry.resource == "pods" && entry.status == 503
+    });
+    assert!(refused.await, "its watch must have ended");
+    let none: [&str; 0] = [];
+    kubelet.set_bad_digests(none);
+    world.kube.running("shop", 3, &old).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+
+    // It asks once for each, and not again before it sees what they are like by then.
+    let (_, new) = world.push("shop/web", "stable", "2");
+    let changed = "podrefresh_refresh_evictions_total{outcome=\"changed\"}";
+    controller.shows(changed, 3.0).await;
+    let held = "podrefresh_refresh_held_pods{reason=\"refused\"}";
+    controller.shows(held, 3.0).await;
+    world.looks(4).await;
+    assert_eq!(world.evictions().len(), 3, "{:#?}", world.evictions());
+    assert!(history.gone().is_empty());
+
+    drop(blind);
+    world.kube.running("shop", 3, &new).await;
+    assert_eq!((history.gone().len(), history.fewest_up()), (3, 2));
 }
