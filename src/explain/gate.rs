@@ -254,6 +254,7 @@ impl<'a> Scene<'a> {
         Member {
             pod,
             evicted: false,
+            in_doubt: false,
             refused: kept.err().map(|_| Hold::Pdb),
             standing,
         }

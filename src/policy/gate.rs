@@ -1,6 +1,6 @@
 //! Which outdated pods may go in this pass, and why all others may not.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +12,7 @@ mod hold;
 #[cfg(test)]
 mod notation;
 mod pace;
+mod queue;
 mod restart;
 mod rules;
 
@@ -19,6 +20,8 @@ pub use checks::{Check, checks};
 pub use hold::Hold;
 pub use restart::{Made, Restart, Rollout, Rollouts};
 pub use rules::rules;
+
+use queue::Queue;
 
 /// What all decisions of one pass share.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +84,8 @@ pub struct Member<'a> {
     pub pod: &'a Pod,
     /// Whether we have evicted it; it may still be seen, alive or terminating.
     pub evicted: bool,
+    /// Whether nobody knows what became of its last eviction: it may be gone, though it is not seen so.
+    pub in_doubt: bool,
     /// What the Eviction API refused it for lately, while it is too early to ask again.
     pub refused: Option<Hold>,
     /// What its verdicts come to.
@@ -138,7 +143,8 @@ pub struct Plan<'a> {
 /// Returns what may go now and what may not, over all outdated pods that are not gone already.
 ///
 /// Namespaces take turns, and the owners in each, so that a large one does not use up the budget of all
-/// others; among equals the digest known longest goes first.
+/// others; among equals the digest known longest goes first. A pod whose node has no budget left gives its turn to
+/// one of its owner's elsewhere, except in a StatefulSet.
 pub fn plan<'a>(moment: &Moment<'_>, workloads: &'a [Workload<'a>]) -> Plan<'a> {
     plan_as_if(moment, workloads, None)
 }
@@ -150,43 +156,15 @@ fn plan_as_if<'a>(
     free: Option<&str>,
 ) -> Plan<'a> {
     let mut plan = Plan::default();
-    let mut queue = Vec::new();
+    let mut queue = Queue::default();
     for workload in workloads {
         let held = &mut plan.held;
         let (evicted, restarted) = restart::split(moment, workload, free, held);
-        let steps = pace::allow(moment, workload, evicted, held);
-        let mut steps: Vec<_> = steps.into_iter().map(|it| (it, None)).collect();
+        let turns = pace::allow(moment, workload, evicted, held);
         let restart = restart::allow(moment, workload, restarted, held);
-        steps.extend(restart.map(|(first, restart)| (first, Some(restart))));
-        let steps = steps.into_iter().enumerate();
-        queue.extend(steps.map(|(turn, (first, whole))| (turn, first, whole, workload.recent)));
+        queue.add(workload.recent, turns, restart);
     }
-    // The sorts are stable: what is equal keeps the order of `workloads`.
-    queue.sort_by_key(|(turn, first, ..)| (*turn, first.member.pod.ready, first.since));
-    let mut served: HashMap<&str, u32> = HashMap::new();
-    let mut queue: Vec<_> = queue
-        .into_iter()
-        .map(|(_, first, whole, recent)| {
-            let served = served.entry(&first.member.pod.namespace).or_insert(recent);
-            *served = served.saturating_add(1);
-            (*served, first.member, whole)
-        })
-        .collect();
-    queue.sort_by_key(|(served, ..)| *served);
-    let mut budget = budget::Budget::of(moment);
-    for (_, member, whole) in queue {
-        let pod = member.pod;
-        let node = pod.node.as_deref().filter(|_| whole.is_none());
-        match (budget.take(&pod.namespace, node), whole) {
-            (Ok(()), None) => plan.go.push(member),
-            (Ok(()), Some(restart)) => plan.restart.push(restart),
-            (Err(hold), None) => plan.held.push((member, hold)),
-            (Err(hold), Some(restart)) => {
-                let members = restart.members.into_iter();
-                plan.held.extend(members.map(|member| (member, hold)));
-            }
-        }
-    }
+    queue.spend(moment, &mut plan);
     plan
 }
 
@@ -221,8 +199,10 @@ fn candidates<'a>(
         }
     }
     candidates.sort_by_key(|candidate| {
-        let pod = candidate.member.pod;
-        (pod.ready, Reverse(pod.ordinal()), pod.created, &pod.name)
+        let Member { pod, in_doubt, .. } = candidate.member;
+        // Whoever may be gone already goes before one that is there for certain.
+        let order = (Reverse(pod.ordinal()), pod.created, &pod.name);
+        (pod.ready, !in_doubt, order)
     });
     candidates
 }

@@ -147,6 +147,7 @@ impl Group {
             Member {
                 pod,
                 evicted: memory.is_going(&pod.uid),
+                in_doubt: memory.is_in_doubt(&pod.uid),
                 refused: refused(pod, uid, memory, scene.now),
                 standing: match scene.survey.standings[index] {
                     survey::Standing::Unknown => gate::Standing::Unknown,

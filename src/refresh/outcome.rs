@@ -56,6 +56,7 @@ pub(super) fn note(
     let Asked { pod, workload, .. } = asked;
     let label = answer.label();
     let (mut news, mut go_on) = (true, true);
+    memory.doubt(&pod.uid, false);
     match answer {
         Eviction::Evicted => news = evicted(memory, asked, now),
         Eviction::Gone | Eviction::Replaced => {
@@ -97,6 +98,7 @@ pub(super) fn note(
                 // Nobody knows whether it was done.
                 let doubt = if code == 0 { SILENCE } else { FAILURE };
                 memory.goes(&pod.uid, Some(after(now, doubt)));
+                memory.doubt(&pod.uid, true);
                 memory.spend(&pod.namespace, pod.node.as_ref(), now);
             }
             news = memory.workloads.refused(workload, label, None, now);

@@ -8,6 +8,9 @@ use super::{Hold, Moment};
 
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
+/// What the budgets are called where they hold a pod back, in the order in which they are checked.
+const BUDGETS: [Hold; 3] = [Hold::Budget, Hold::NamespaceBudget, Hold::NodeBudget];
+
 /// What has been used up of the budgets, and what the limits are.
 ///
 /// They are strict: however one lays 60 seconds over the evictions, both ends included, no more than the limit are
@@ -40,20 +43,31 @@ impl<'a> Budget<'a> {
     ///
     /// A restart is one of its namespace and of no node: its owner's own limits pace its pods.
     pub(super) fn take(&mut self, namespace: &'a str, node: Option<&'a str>) -> Result<(), Hold> {
-        let limits = self.moment.limits;
-        let used = |counts: &HashMap<&str, u32>, key| counts.get(key).copied().unwrap_or_default();
-        let is_spent = |limit: Option<u32>, used: u32| limit.is_some_and(|limit| limit <= used);
-        if is_spent(Some(limits.per_minute), self.overall) {
-            return Err(Hold::Budget);
-        }
-        if is_spent(limits.per_namespace, used(&self.namespaces, namespace)) {
-            return Err(Hold::NamespaceBudget);
-        }
-        if node.is_some_and(|node| is_spent(limits.per_node, used(&self.nodes, node))) {
-            return Err(Hold::NodeBudget);
+        let spent = BUDGETS
+            .into_iter()
+            .find(|budget| self.is_spent(*budget, namespace, node));
+        if let Some(budget) = spent {
+            return Err(budget);
         }
         self.count(namespace, node);
         Ok(())
+    }
+
+    /// Says whether the budget that is called `which` has nothing left for a pod in `namespace` on `node`.
+    pub(super) fn is_spent(&self, which: Hold, namespace: &str, node: Option<&str>) -> bool {
+        let limits = self.moment.limits;
+        let used = |counts: &HashMap<&str, u32>, key| counts.get(key).copied().unwrap_or_default();
+        let is_spent = |limit: Option<u32>, used: u32| limit.is_some_and(|limit| limit <= used);
+        match which {
+            Hold::Budget => is_spent(Some(limits.per_minute), self.overall),
+            Hold::NamespaceBudget => {
+                is_spent(limits.per_namespace, used(&self.namespaces, namespace))
+            }
+            Hold::NodeBudget => {
+                node.is_some_and(|node| is_spent(limits.per_node, used(&self.nodes, node)))
+            }
+            _ => false,
+        }
     }
 
     fn count(&mut self, namespace: &'a str, node: Option<&'a str>) {

@@ -1,6 +1,6 @@
 //! What every rule of the gate says of one pod, for people who ask why it stays.
 
-use super::{Hold, Moment, Plan, Workload, plan, plan_as_if, rules};
+use super::{Hold, Moment, Plan, Workload, budget::Budget, plan, plan_as_if, rules};
 
 /// What one rule says of one pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,11 @@ pub fn checks(moment: &Moment<'_>, workload: &Workload<'_>, uid: &str) -> Vec<Ch
     let free = fate(&plan_as_if(moment, workloads, Some(uid)));
     // Before a rule that it does not meet itself no other pod's is named.
     let shared = fate(&plan(moment, workloads)).filter(|_| alone.iter().all(|(_, holds)| !holds));
-    // A restart asks no PodDisruptionBudget.
-    let is_asked = |rule| rule != Hold::Pdb || !workload.restarts(member, moment);
+    // A restart asks no PodDisruptionBudget, and is of no node.
+    let restarts = workload.restarts(member, moment);
+    let is_asked = |rule| rule != Hold::Pdb || !restarts;
+    let (budget, pod) = (Budget::of(moment), member.pod);
+    let node = pod.node.as_deref().filter(|_| !restarts);
     let check = |rule: Hold| match alone.iter().find(|(hold, _)| *hold == rule) {
         Some((_, holds)) => {
             let holds = *holds || free == Some(rule);
@@ -43,7 +46,8 @@ pub fn checks(moment: &Moment<'_>, workload: &Workload<'_>, uid: &str) -> Vec<Ch
         }
         None => {
             let refused = member.refused == Some(rule) && is_asked(rule);
-            (free == Some(rule) || refused, false)
+            let spent = budget.is_spent(rule, &pod.namespace, node);
+            (free == Some(rule) || refused || spent, false)
         }
     };
     (Hold::ALL.into_iter())
@@ -64,8 +68,8 @@ mod tests {
     use crate::policy::{
         OwnerKind,
         gate::{
-            Limits, Rollout, Rollouts,
-            notation::{NOW, Scene, limits, moment},
+            Limits, Past, Rollout, Rollouts,
+            notation::{NOW, Scene, at, limits, moment},
         },
     };
 
@@ -131,6 +135,31 @@ mod tests {
             ..moment(NOW)
         };
         check(&scene("R R R"), 0, &none, &[Hold::Budget]);
+        // It holds whose turn it is not, too.
+        check(&scene("R R R"), 1, &none, &[Hold::Pace, Hold::Budget]);
+    }
+
+    #[test]
+    fn who_gave_its_turn_away_is_held_by_the_pace_and_its_nodes_budget() {
+        let evictions = [Past {
+            at: at(NOW),
+            namespace: "zoo".into(),
+            node: Some("a".into()),
+        }];
+        let moment = Moment {
+            limits: Limits {
+                per_node: Some(1),
+                ..limits(9)
+            },
+            evictions: &evictions,
+            ..moment(NOW)
+        };
+        let scene = scene("R R R").on("a b a");
+        check(&scene, 0, &moment, &[Hold::Pace, Hold::NodeBudget]);
+        check(&scene, 1, &moment, &[]);
+        check(&scene, 2, &moment, &[Hold::Pace, Hold::NodeBudget]);
+        let none = self::scene("R R R").on("a a a");
+        check(&none, 0, &moment, &[Hold::NodeBudget]);
     }
 
     fn restarted(pods: &str) -> Scene {

@@ -1,6 +1,6 @@
 //! Owners and their pods in a short notation, for the tests of the gate.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -55,12 +55,12 @@ pub(super) fn target(second: i64) -> Target {
 /// The pods of one owner, each a letter and marks, separated by spaces:
 ///
 /// `R` is outdated, `C` current, `U` unknown, in small letters the same but not ready. `!` was evicted by us, `~` is
-/// terminating, `?` was refused by the Eviction API, `@` was created a progress deadline ago, `*` less than half a
+/// terminating, `%` may have been evicted by us, `?` was refused by the Eviction API, `@` was created a progress deadline ago, `*` less than half a
 /// minute ago, `+` half a minute ago, the others almost a progress deadline ago. `^` was made from an earlier template,
 /// `=` in vain from the one for its target. Pods are called `web-0`, `web-1` and so on.
 pub(super) struct Scene {
     pods: Vec<(Pod, String, Wishes)>,
-    rollouts: Option<Rollouts>,
+    pub(super) rollouts: Option<Rollouts>,
 }
 
 impl Scene {
@@ -114,6 +114,26 @@ impl Scene {
         self.pods[nth].2 = Wishes::parse(&wishes, &[]).unwrap();
     }
 
+    /// Gives one pod to another ReplicaSet of the same Deployment.
+    pub(super) fn of_another_set(mut self, nth: usize) -> Self {
+        let owner = self.pods[nth].0.owner.as_mut().map(Arc::make_mut);
+        owner.unwrap().uid = "uid-of-another".into();
+        self
+    }
+
+    /// Binds each pod to a node, by name, in their order.
+    pub(super) fn on(mut self, nodes: &str) -> Self {
+        for ((pod, _, _), node) in self.pods.iter_mut().zip(nodes.split_whitespace()) {
+            pod.node = Some(node.into());
+        }
+        self
+    }
+
+    /// Returns how many pods there are.
+    pub(super) const fn len(&self) -> usize {
+        self.pods.len()
+    }
+
     /// Moves all pods to another namespace.
     pub(super) fn settle(&mut self, namespace: &str) {
         for (pod, _, _) in &mut self.pods {
@@ -126,6 +146,7 @@ impl Scene {
         let members = self.pods.iter().map(|(pod, marks, wishes)| Member {
             pod,
             evicted: marks.contains('!'),
+            in_doubt: marks.contains('%'),
             refused: marks.contains('?').then_some(Hold::Pdb),
             standing: match marks.to_ascii_uppercase().as_bytes()[0] {
                 b'R' => Standing::Outdated(Outdated {

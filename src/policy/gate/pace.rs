@@ -1,24 +1,28 @@
 //! How many pods of one owner may be down for our sake, and which of them go first.
 
-use super::{Candidate, Hold, Member, Moment, Standing, Workload};
+use super::{Candidate, Hold, Member, Moment, Standing, Workload, queue::Turns};
 
-/// Returns which of the owner's `candidates` may go, in their order; the others join `held`.
+/// Returns which of the owner's `candidates` may go, in their order, and which might in the place of another; the rest
+/// joins `held`.
+///
+/// In a StatefulSet none might: its order is the user's.
 pub(super) fn allow<'a>(
     moment: &Moment<'_>,
     workload: &'a Workload<'a>,
     candidates: Vec<Candidate<'a>>,
     held: &mut Vec<(&'a Member<'a>, Hold)>,
-) -> Vec<Candidate<'a>> {
+) -> Turns<'a> {
     let mut pace = Pace::of(moment, workload);
-    let mut allowed = Vec::new();
+    let mut turns = Turns::default();
     for candidate in candidates {
         let member = candidate.member;
         match pace.check(member) {
-            Ok(()) => allowed.push(candidate),
+            Ok(()) => turns.go.push(candidate),
+            Err(hold) if pace.is_turn_of_others(member) => turns.spare.push((candidate, hold)),
             Err(hold) => held.push((member, hold)),
         }
     }
-    allowed
+    turns
 }
 
 /// What an owner can still bear to lose.
@@ -31,6 +35,8 @@ struct Pace {
     broken: bool,
     /// Such a pod, or one of which too little is known.
     stuck: bool,
+    /// Pods that were let go cost this much of what was spare.
+    taken: u32,
 }
 
 impl Pace {
@@ -51,6 +57,7 @@ impl Pace {
             spare: strictest.map_or(0, |max| max.saturating_sub(unavailable(workload, desired))),
             broken: is_stuck(|standing| matches!(standing, Standing::Current)),
             stuck: is_stuck(|standing| !matches!(standing, Standing::Outdated(_))),
+            taken: 0,
         }
     }
 
@@ -73,8 +80,15 @@ impl Pace {
         }
         if member.pod.ready {
             self.spare -= 1;
+            self.taken += 1;
         }
         Ok(())
+    }
+
+    /// Says whether a pod that may not go is only held because others go before it, who need not be the first.
+    fn is_turn_of_others(&self, member: &Member<'_>) -> bool {
+        let is_ordered = member.pod.ordinal().is_some();
+        member.pod.ready && 0 < self.taken && member.refused.is_none() && !is_ordered
     }
 }
 

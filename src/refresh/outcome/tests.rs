@@ -165,6 +165,14 @@ fn check_doubt(answer: &Eviction, expected: Duration) {
     assert!(memory.is_going("uid-a"));
     memory.tidy(now + expected, ["uid-a"].into_iter());
     assert!(!memory.is_going("uid-a"));
+    // Until it is asked again, or gone, it may be either.
+    assert!(memory.is_in_doubt("uid-a"));
+    let pod = runs("a", "web", 1).build();
+    note(&mut memory, asked(&pod, None), &blocked("b", None), now);
+    assert!(!memory.is_in_doubt("uid-a"));
+    memory.doubt("uid-a", true);
+    memory.tidy(now + expected, ["uid-b"].into_iter());
+    assert!(!memory.is_in_doubt("uid-a"));
 }
 
 #[test]

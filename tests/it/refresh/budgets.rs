@@ -132,9 +132,6 @@ async fn each_node_has_a_budget_of_its_own() {
     for name in ["a", "b"] {
         world.kube.daemon_set("shop", name, &image).await;
     }
-    // The pace is not to choose the pods: it may choose one whose node has none left.
-    let all = json!({"metadata": {"annotations": {"podrefresh.io/max-unavailable": "100%"}}});
-    world.kube.patch_namespace("shop", all).await;
     let nodes = Api::<Node>::all(world.kube.0.clone());
     let nodes = nodes.list(&Default::default()).await.unwrap().items.len();
     world.kube.running("shop", 2 * nodes, &old).await;
