@@ -87,6 +87,8 @@ pub struct Metrics {
     pub refresh_ambiguous_containers: Gauge,
     /// Outdated pods by the reason that holds them back, as of the last tick.
     pub refresh_held_pods: Family<Reason, Gauge>,
+    /// Workloads with a pod that is up to date and has not become ready in time, as of the last tick.
+    pub refresh_halted_workloads: Gauge,
     /// Pods of opted-in namespaces that are left alone, by reason, as of the last tick.
     pub refresh_ineligible_pods: Family<Reason, Gauge>,
     /// Time of a tick, evictions included, lookups aside.
@@ -199,6 +201,11 @@ impl Metrics {
                 r,
                 "refresh_held_pods",
                 "Outdated pods by the reason that holds them back, as of the last tick",
+            ),
+            refresh_halted_workloads: plain(
+                r,
+                "refresh_halted_workloads",
+                "Workloads in which a pod that came up to date has not become ready in time, as of the last tick",
             ),
             refresh_ineligible_pods: plain(
                 r,

@@ -23,6 +23,10 @@ use crate::policy::{
     wishes::Strategy,
 };
 
+/// How much older than an eviction's answer a pod may be that replaces the evicted one: as long as the answer may
+/// take, and the second to which creation times are cut.
+const SLACK: SignedDuration = SignedDuration::from_secs(5);
+
 /// The pods of one moment, and what is to say of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene<'a> {
@@ -208,6 +212,29 @@ impl Group {
             standing == survey::Standing::Current && pod.ready && !memory.is_going(&pod.uid)
         });
         all && desired.max(1) <= count
+    }
+
+    /// Returns how much time is left of `deadline` for the pod that has had the most of it, of those that have come
+    /// since `begun`, are not outdated, and are not ready; nothing where its time is over.
+    pub(super) fn time_left(
+        &self,
+        scene: Scene<'_>,
+        begun: Instant,
+        deadline: Duration,
+    ) -> Option<Duration> {
+        let clock = scene.survey.clock?;
+        let (begun, now) = (clock.at(begun) - SLACK, clock.at(scene.now));
+        let waits = |pod: &Pod, standing| {
+            !pod.ready && !matches!(standing, survey::Standing::Outdated(_)) && begun <= pod.created
+        };
+        let left = |pod: &Pod| {
+            let had = Duration::try_from(now.duration_since(pod.created)).unwrap_or_default();
+            deadline.saturating_sub(had)
+        };
+        (self.staying(scene))
+            .filter(|(pod, standing)| waits(pod, *standing))
+            .map(|(pod, _)| left(pod))
+            .min()
     }
 
     /// Says whether it has no pod but such as are on their way out.

@@ -96,6 +96,10 @@ pub(super) struct Turn {
     pub(super) targets: String,
     /// How many pods were evicted; a restart evicts none.
     pub(super) evicted: u32,
+    /// When the first of them was, or the restart.
+    pub(super) begun: Instant,
+    /// Whether a pod that has come since has not become ready in its time.
+    pub(super) halted: bool,
     /// Until when it is waited for.
     pub(super) until: Instant,
 }

@@ -16,6 +16,7 @@ mod act;
 mod clock;
 mod ears;
 mod facts;
+mod finish;
 #[cfg(test)]
 mod fixture;
 mod group;

@@ -164,7 +164,7 @@ impl Run<'_> {
             .filter_map(|outdated| memory.workload_of(outdated.pod.owner.as_deref()?))
             .collect();
         !memory.anything_goes()
-            && memory.turning.keys().all(|uid| halted.contains(&**uid))
+            && (memory.turning.iter()).all(|(uid, turn)| turn.halted || halted.contains(&**uid))
             && scene.survey.outdated.iter().all(stays)
     }
 

@@ -125,12 +125,14 @@ fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
         return memory.pods.refused(&pod.uid, targets, Some(rehearsal), now);
     }
     memory.goes(&pod.uid, None);
-    let evicted = (memory.turning.get(workload)).map_or(0, |turn| turn.evicted);
+    let turning = memory.turning.get(workload);
     let turn = Turn {
         owner: asked.owner.clone(),
         namespace: pod.namespace.clone(),
         targets: asked.targets.to_owned(),
-        evicted: evicted.saturating_add(1),
+        evicted: turning.map_or(0, |turn| turn.evicted).saturating_add(1),
+        begun: turning.map_or(now, |turn| turn.begun),
+        halted: false,
         until: after(now, asked.progress_deadline),
     };
     memory.turning.insert(workload.into(), turn);

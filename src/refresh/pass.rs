@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
     act::{self, Leave},
@@ -18,7 +18,6 @@ use super::{
     restart::{self, Restarting},
     rhythm::Phase,
     survey::Outdated,
-    target::after,
     tell,
     term::Term,
 };
@@ -78,6 +77,7 @@ impl Term<'_> {
     pub(super) async fn refresh(&mut self, scene: Scene<'_>) -> Pass {
         if scene.survey.outdated.is_empty() && self.memory.turning.is_empty() {
             self.show_holds(&Plan::default());
+            self.show_halted(&[], &Plan::default(), &HashMap::new());
             self.memory.rollouts.retain(|_| false);
             return Pass::idle(Phase::Rest);
         }
@@ -99,6 +99,7 @@ impl Term<'_> {
         let places = places(&reading.groups, scene);
         self.tell(scene, &reading.groups, &plan, &places);
         self.finish(scene, &reading.groups);
+        self.show_halted(&reading.groups, &plan, &places);
         restart::wait(scene, &reading, &plan, &places, &mut self.memory);
         let work = Work {
             scene,
@@ -255,42 +256,6 @@ impl Term<'_> {
                 recorder.record(notice);
             }
             recorder.record(tell::outdated(about, outdated));
-        }
-    }
-
-    /// Tells of the workloads whose pods have all been replaced, and waits no longer for those of which nothing comes.
-    fn finish(&mut self, scene: Scene<'_>, groups: &[Group]) {
-        let last = after(scene.now, self.settings.limits.progress_deadline);
-        for group in groups {
-            let Some(uid) = &group.workload else { continue };
-            if let Some(turn) = self.memory.turning.get_mut(uid)
-                && group.outdated(scene).next().is_none()
-            {
-                // No old pod is left: however many new ones are to come, they are on their way.
-                turn.until = turn.until.min(last);
-            }
-            let (Some(turn), Some(workload)) =
-                (self.memory.turning.get(uid), self.memory.workload(uid))
-            else {
-                continue;
-            };
-            if workload.desired == 0 && group.is_empty(scene) {
-                // Scaled to nothing meanwhile.
-                self.memory.turning.remove(uid);
-                continue;
-            }
-            if !group.is_fresh(scene, &self.memory, workload.desired) {
-                continue;
-            }
-            let (ns, name, kind) = (&workload.namespace, &workload.name, workload.kind);
-            info!(
-                pod.namespace = %ns, owner.kind = %kind, owner.name = %name,
-                "Refreshed {kind} {ns}/{name}: all its pods run what their tags mean now, {}", tell::deeds(turn)
-            );
-            if let Some(about) = group.about(&self.memory, scene.now) {
-                self.parts.recorder.record(tell::refreshed(about, turn));
-            }
-            self.memory.turning.remove(uid);
         }
     }
 

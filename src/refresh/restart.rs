@@ -159,14 +159,16 @@ impl Asked<'_> {
         let Some(owner) = &first.pod.owner else {
             return true;
         };
-        let evicted = (memory.turning.get(uid)).map_or(0, |turn| turn.evicted);
+        let turning = memory.turning.get(uid);
         // Its controller may replace one pod after the other.
         let time = (self.progress_deadline).saturating_mul(self.workload.desired.max(1));
         let turn = Turn {
             owner: owner.clone(),
             namespace: first.pod.namespace.clone(),
             targets,
-            evicted,
+            evicted: turning.map_or(0, |turn| turn.evicted),
+            begun: turning.map_or(now, |turn| turn.begun),
+            halted: false,
             until: after(now, time),
         };
         memory.turning.insert(uid.into(), turn);

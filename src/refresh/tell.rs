@@ -75,6 +75,21 @@ pub(super) fn refreshed(about: About, turn: &Turn) -> Notice {
     notice(about, EventReason::Refreshed, turn.targets.clone(), note)
 }
 
+/// Returns that a pod which has come for what was done to a workload is not ready in time, and none is left to stop.
+pub(super) fn halted(about: About, turn: &Turn) -> Notice {
+    let note = format!(
+        "None of its pods is outdated any more, and one that has come since has not become ready in time; {}. It is \
+         over when that pod recovers or the tag moves again",
+        deeds(turn)
+    );
+    notice(
+        about,
+        EventReason::RefreshHalted,
+        turn.targets.clone(),
+        note,
+    )
+}
+
 /// Returns what was done to a workload.
 pub(super) fn deeds(turn: &Turn) -> String {
     match turn.evicted {

@@ -180,6 +180,7 @@ impl<'a> Term<'a> {
     fn hide(&self) {
         Tally::default().show(&self.parts.metrics);
         self.show_holds(&Plan::default());
+        self.parts.metrics.refresh_halted_workloads.set(0);
         self.parts.metrics.cluster_pods.set(0);
         self.parts.metrics.refresh_last_tick.set(0.0);
     }

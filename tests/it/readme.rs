@@ -48,6 +48,7 @@ pub(crate) fn metrics() -> BTreeMap<String, String> {
         refresh_containers,
         refresh_ambiguous_containers: _,
         refresh_held_pods,
+        refresh_halted_workloads: _,
         refresh_ineligible_pods,
         refresh_tick_duration: _,
         refresh_last_tick: _,

@@ -75,6 +75,8 @@ fn a_workload_that_is_being_replaced_stays_a_group_until_it_is_fresh() {
         namespace: "shop".into(),
         targets: String::new(),
         evicted: 1,
+        begun: stage.now(),
+        halted: false,
         until: stage.now() + seconds(600),
     };
     memory.turning.insert("uid-web".into(), turn);

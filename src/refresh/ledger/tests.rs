@@ -241,6 +241,8 @@ fn check_turn(finished: bool, second: u64, expected: &[&str]) {
         namespace: "shop".into(),
         targets: String::new(),
         evicted: 1,
+        begun: now,
+        halted: false,
         until: now + seconds(600),
     };
     night.memory.turning.insert("uid-web".into(), turn);

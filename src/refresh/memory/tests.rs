@@ -97,6 +97,8 @@ fn what_is_over_is_forgotten() {
         namespace: "shop".into(),
         targets: String::new(),
         evicted: 1,
+        begun: now,
+        halted: false,
         until: now + seconds(600),
     };
     memory.turning.insert("uid-web".into(), turn);

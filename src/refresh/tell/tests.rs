@@ -98,6 +98,8 @@ fn the_end_says_how_many_pods_went() {
         namespace: "shop".into(),
         targets: "app=x".to_owned(),
         evicted,
+        begun: tokio::time::Instant::now(),
+        halted: false,
         until: tokio::time::Instant::now() + seconds(1),
     };
     let notice = refreshed(about(), &turn(3));
@@ -106,6 +108,16 @@ fn the_end_says_how_many_pods_went() {
     assert_eq!(
         notice.note,
         "All pods run what their tags mean now; 3 pods were evicted"
+    );
+    let notice = halted(about(), &turn(1));
+    assert_eq!(notice.reason, EventReason::RefreshHalted);
+    assert_eq!(notice.once_for, "app=x");
+    assert!(
+        notice
+            .note
+            .contains("not become ready in time; 1 pod was evicted"),
+        "{}",
+        notice.note
     );
     assert!(
         refreshed(about(), &turn(0))

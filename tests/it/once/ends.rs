@@ -191,6 +191,20 @@ async fn a_broken_image_stops_after_as_many_pods_as_may_be_down() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_image_that_leaves_nothing_to_stop_ends_the_run_in_its_time() {
+    if !on_testbed() {
+        return;
+    }
+    let (world, new) = outdated("once-single", 1, Setup::default()).await;
+    world.testbed().kubelet.set_bad_digests([&*new]);
+    let flags = ["-n", "once-single", "--progress-deadline=3s"];
+    let outcome = run(&world, &flags).await;
+    let unready = json!(["once-single/Deployment/web"]);
+    let expected = json!({"evicted": 1, "left": 0, "end": "done", "unready": unready});
+    check(&outcome, 1, &expected);
+}
+
 /// Checks that a run whose owner is changed by `hand` in the middle, so that nothing comes back, does not wait for it.
 async fn check_nothing_comes_back(home: &str, hand: impl AsyncFnOnce(&Api<Deployment>)) {
     let nodes = kubelet::Options {

@@ -10,6 +10,8 @@ use crate::support::{
     world::World,
 };
 
+const HALTED: &str = "podrefresh_refresh_halted_workloads";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_push_stops_after_one_pod_and_recovers_with_a_good_one() {
     if !on_testbed() {
@@ -34,6 +36,7 @@ async fn a_broken_push_stops_after_one_pod_and_recovers_with_a_good_one() {
     controller
         .shows("podrefresh_refresh_held_pods{reason=\"halted\"}", 2.0)
         .await;
+    controller.shows(HALTED, 1.0).await;
     world.looks(5).await;
     let pods = world.kube.pods("shop").await;
     let on_old = pods
@@ -46,6 +49,39 @@ async fn a_broken_push_stops_after_one_pod_and_recovers_with_a_good_one() {
     world.kube.running("shop", 3, &good).await;
     // The broken one, which costs nothing, and the two that are left of the first.
     assert_eq!((history.gone().len(), history.fewest_up()), (4, 2));
+    controller.shows(HALTED, 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_push_that_leaves_nothing_to_stop_is_told_of_until_it_is_mended() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&["--progress-deadline=2s"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 1, &image).await;
+    world.kube.running("shop", 1, &old).await;
+    let broken = testbed::images::Format::Oci.image("linux/amd64", "broken");
+    world.testbed().kubelet.set_bad_digests([broken.digest()]);
+    world.push_image("shop/web", "stable", &broken);
+    let note = world
+        .kube
+        .told("shop", "RefreshHalted", "None of its pods is outdated")
+        .await;
+    assert!(note.contains("1 pod was evicted"), "{note}");
+    let controller = &world.controllers()[0];
+    controller.shows(HALTED, 1.0).await;
+    world.looks(5).await;
+    controller.shows(HALTED, 1.0).await;
+    // What was broken outside mends itself, which is told, too.
+    let none: [&str; 0] = [];
+    world.testbed().kubelet.set_bad_digests(none);
+    world
+        .kube
+        .told("shop", "Refreshed", "1 pod was evicted")
+        .await;
+    controller.shows(HALTED, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
