@@ -116,6 +116,14 @@ impl Workload<'_> {
         wished && !(member.is_of_stateful_set() && member.is_failing(moment))
     }
 
+    /// Says whether its pods that stay are of several direct owners, as a Deployment's are while it is rolled out.
+    fn has_two_owners(&self) -> bool {
+        let staying = self.members.iter().filter(|member| !member.is_going());
+        let mut owners = staying.filter_map(|member| Some(&*member.pod.owner.as_ref()?.uid));
+        let first = owners.next();
+        owners.any(|owner| Some(owner) != first)
+    }
+
     /// Returns what holds the restart of all its outdated pods, `members`, back.
     fn check_restart(&self, moment: &Moment<'_>, members: &[&Member<'_>]) -> Result<(), Hold> {
         let staying = || self.members.iter().filter(|member| !member.is_going());
@@ -139,7 +147,13 @@ impl Workload<'_> {
         let waits =
             |member: &Member<'_>| at_stake && is_current(member) || member.is_of_stateful_set();
         if unready().any(waits) {
-            return Err(Hold::Pace);
+            // Where it is not known how far the last rollout has come, its own pods may tell.
+            let is_rolling = self.rollouts.is_none() && self.has_two_owners();
+            return Err(if is_rolling {
+                Hold::Rollout
+            } else {
+                Hold::Pace
+            });
         }
         // It would be refused again.
         match members.iter().find_map(|member| member.refused) {

@@ -94,6 +94,20 @@ fn a_rollout_under_way_is_waited_for() {
 }
 
 #[test]
+fn a_rollouts_own_pods_tell_of_it_before_its_owner_is_read() {
+    let fates = |pods, rollouts: Option<Rollouts>| {
+        let mut scene = scene(OwnerKind::ReplicaSet, "restart", pods).of_another_set(2);
+        scene.rollouts = rollouts;
+        scene.fates(Some(3))
+    };
+    assert_eq!(fates("R R c", None), "rollout rollout -");
+    assert_eq!(fates("R R c", Some(DONE)), "pace pace -");
+    // Nothing is left of it, or to wait for.
+    assert_eq!(fates("R c C~", None), "pace - -");
+    assert_eq!(fates("R R C", None), "restart restart -");
+}
+
+#[test]
 fn a_rollout_whose_own_pods_are_outdated_and_fail_gets_its_fix() {
     check(UNDER_WAY, "R R r+", "restart restart restart");
     check(UNDER_WAY, "R r+ r*", "restart restart restart");
