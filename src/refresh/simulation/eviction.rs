@@ -53,6 +53,9 @@ impl Cluster {
         if let Err(refusal) = owner.may_lose(at) {
             return Asked::refused(refusal);
         }
+        if !pod.ready && pod.version != owner.pods[at].pod.version {
+            return Asked::refused(Eviction::Changed);
+        }
         let served = owner.pods[at].pod.is_available();
         // A pod that ends already is only told again.
         let done = owner.pods[at].stays();

@@ -7,6 +7,7 @@ use super::{
     eviction::Asked,
     owner::Version,
     replica::{CONFIRM_AFTER, PROGRESS_DEADLINE},
+    schedule::Schedule,
 };
 use crate::{
     cluster::Eviction,
@@ -19,8 +20,11 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     per_minute: u32,
+    per_node: Option<u32>,
     /// The seconds of evictions that were done, since the controller's last start.
     evictions: Vec<u64>,
+    /// Those of each node, where that matters.
+    nodes: HashMap<String, Vec<u64>>,
     /// The uids of those that the API server said it had evicted, from the beginning.
     evicted: BTreeSet<Box<str>>,
     /// What the registry said, since the controller's last start.
@@ -42,9 +46,10 @@ struct Answers {
 
 impl Ledger {
     /// Returns an empty record.
-    pub(super) fn new(per_minute: u32) -> Self {
+    pub(super) fn new(schedule: &Schedule) -> Self {
         Self {
-            per_minute,
+            per_minute: schedule.per_minute,
+            per_node: schedule.per_node,
             ..Self::default()
         }
     }
@@ -52,6 +57,7 @@ impl Ledger {
     /// Notes that the controller begins anew: what it was told before it cannot know.
     pub(super) fn restarted(&mut self) {
         self.evictions.clear();
+        self.nodes.clear();
         self.answers.clear();
         self.refusals.clear();
     }
@@ -117,8 +123,18 @@ impl Ledger {
         if (self.per_minute as usize) < minute {
             return Err(format!("{minute} pods went within a minute"));
         }
-        // What the cache showed as not ready costs nothing, as far as the controller can know.
-        if asked.served && pod.ready {
+        if let Some(node) = pod.node.as_ref().filter(|_| self.per_node.is_some()) {
+            let of_node = self.nodes.entry(node.to_string()).or_default();
+            of_node.push(now);
+            let minute = of_node.iter().filter(|at| now <= **at + 60).count();
+            if self.per_node.is_some_and(|most| (most as usize) < minute) {
+                return Err(format!("{minute} pods of {node} went within a minute"));
+            }
+        }
+        if asked.served && !pod.ready {
+            return Err(format!("{name} went as one that is not ready, and was"));
+        }
+        if asked.served {
             owner.taken += 1;
             let allowed = owner.max_unavailable.of(owner.desired);
             owner.allowed = if owner.taken == 1 {

@@ -51,7 +51,7 @@ impl fmt::Display for Failure {
 fn play(schedule: &Schedule) -> Result<usize, Failure> {
     let mut dice = Dice::new(schedule.seed, 2);
     let mut cluster = Cluster::new(schedule, &mut dice);
-    let mut ledger = Ledger::new(schedule.per_minute);
+    let mut ledger = Ledger::new(schedule);
     let start = Instant::now();
     let at = |second| start + seconds(second);
     let mut replica = Replica::new(schedule, start, at(cluster.second));

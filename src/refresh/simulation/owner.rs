@@ -12,6 +12,9 @@ use crate::{
     refresh::fixture::{deployment, wall},
 };
 
+/// The nodes: fewer than most workloads have pods.
+const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
+
 /// What a tag means: the byte that its digest is made of; 0 is nothing.
 pub(super) type Version = u8;
 
@@ -54,6 +57,7 @@ pub(super) struct Owner {
 pub(super) struct Actual {
     /// What the API server tells of it.
     pub(super) pod: Arc<Pod>,
+    version: u32,
     /// What it runs; 0 before its image is pulled.
     pub(super) runs: Version,
     /// When its image is pulled.
@@ -69,9 +73,12 @@ pub(super) struct Actual {
 }
 
 impl Actual {
-    /// Changes what the API server tells of it.
+    /// Changes what the API server tells of it: each time it has another version.
     pub(super) fn change(&mut self) -> &mut Pod {
-        Arc::make_mut(&mut self.pod)
+        self.version += 1;
+        let pod = Arc::make_mut(&mut self.pod);
+        pod.version = Some(self.version.to_string().into());
+        pod
     }
 
     /// Has it end at `second`.
@@ -173,6 +180,7 @@ impl Owner {
             pod.owner = Some(Arc::clone(&self.direct));
             pod.annotations = Arc::clone(&self.annotations);
             pod.created = wall(i64::try_from(second).unwrap());
+            pod.node = Some(NODES[usize::try_from(born).unwrap() % NODES.len()].into());
             (pod.phase, pod.ready) = (Phase::Pending, false);
             let mut container = self.container.clone();
             container.running = Running::NotStarted;
@@ -180,6 +188,7 @@ impl Owner {
         });
         Some(Actual {
             pod: Arc::new(pod.build()),
+            version: 0,
             runs: 0,
             starts: second,
             warms_up: 0,

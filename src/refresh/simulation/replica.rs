@@ -19,14 +19,16 @@ use crate::{
     },
     refresh::{
         facts::{Facts, Landed, ManifestFact, Question},
+        finish,
         fixture::{image, limits, seconds, unavailable, wall},
         group::{self, Group, Scene},
+        lanes::{Lane, Lanes},
         memory::{Memory, SERVER},
         outcome::{self, Asked},
         pass::places,
         read::{ROUNDS, unread, views, wanted},
         sightings::Sightings,
-        survey::{self, Hints, Survey},
+        survey::{self, Hints, Outdated, Survey},
         suspects::Suspects,
     },
     registry::Lookup,
@@ -62,6 +64,7 @@ impl Replica {
             clock: 0,
             limits: Limits {
                 per_minute: schedule.per_minute,
+                per_node: schedule.per_node,
                 progress_deadline: seconds(PROGRESS_DEADLINE),
                 ..limits()
             },
@@ -180,22 +183,54 @@ impl Replica {
         self.held = held
             .map(|(it, hold)| (it.pod.name.clone(), *hold))
             .collect();
-        self.finish(scene, &groups);
+        for group in &groups {
+            if let Some(uid) = &group.workload {
+                self.memory.keep(uid, scene.now);
+            }
+            finish::end(group, scene, &mut self.memory);
+        }
         let places = places(&groups, scene);
-        for member in &plan.go {
+        let targets = plan.go.iter().filter_map(|member| {
             let (nth, outdated) = places[&*member.pod.uid];
             let workload = (groups[nth].workload.as_deref()).filter(|uid| fresh.contains(*uid));
-            let Some(workload) = workload else { continue };
-            if self.memory.server.hold(SERVER, scene.now) {
-                break;
+            let namespace = &*outdated.pod.namespace;
+            let lane = Lane {
+                owner: nth,
+                namespace,
+            };
+            Some((lane, (outdated, workload?)))
+        });
+        let targets: Vec<_> = targets.collect();
+        self.evict(targets, cluster, ledger, (scene.now, dice))
+    }
+
+    /// Evicts pods: those of several owners at the same time, whose answers come in any order.
+    fn evict<'t>(
+        &mut self,
+        targets: Vec<(Lane<'t>, (&'t Outdated, &'t str))>,
+        cluster: &mut Cluster,
+        ledger: &mut Ledger,
+        (now, dice): (Instant, &mut Dice),
+    ) -> Result<(), String> {
+        let mut lanes = Lanes::new(targets);
+        let (mut asked, mut go_on) = (Vec::new(), true);
+        loop {
+            while go_on && let Some((lane, (outdated, workload))) = lanes.begin() {
+                let (pod, memory) = (&outdated.pod, &self.memory);
+                go_on = !memory.server.hold(SERVER, now);
+                if group::refused(pod, Some(workload), memory, now).is_some() {
+                    lanes.ended(lane);
+                } else if go_on {
+                    let done = cluster.evict(pod, dice);
+                    ledger.asked(cluster, pod, &outdated.moved[0].lookup, &done)?;
+                    asked.push((lane, pod, workload, done.answer));
+                }
             }
-            let refused = group::refused(member.pod, Some(workload), &self.memory, scene.now);
-            if refused.is_some() {
-                continue;
+            if asked.is_empty() {
+                return Ok(());
             }
-            let (pod, lookup) = (&outdated.pod, &outdated.moved[0].lookup);
-            let done = cluster.evict(pod, dice);
-            ledger.asked(cluster, pod, lookup, &done)?;
+            let (lane, pod, workload, answer) = asked.swap_remove(dice.index(asked.len()));
+            lanes.ended(lane);
             let asked = Asked {
                 pod,
                 owner: pod.owner.as_ref().unwrap(),
@@ -204,11 +239,8 @@ impl Replica {
                 rehearsal: None,
                 progress_deadline: self.limits.progress_deadline,
             };
-            if !outcome::note(&mut self.memory, asked, &done.answer, scene.now).go_on {
-                break;
-            }
+            go_on &= outcome::note(&mut self.memory, asked, &answer, now).go_on;
         }
-        Ok(())
     }
 
     /// Reads the workloads that would lose a pod; returns all groups, and the uids of those read.
@@ -240,18 +272,6 @@ impl Replica {
             }
         }
         (group::groups(scene, &self.memory), fresh)
-    }
-
-    /// Forgets the workloads whose pods have all been replaced.
-    fn finish(&mut self, scene: Scene<'_>, groups: &[Group]) {
-        for group in groups {
-            let Some(uid) = &group.workload else { continue };
-            self.memory.keep(uid, scene.now);
-            let desired = self.memory.workload(uid).map(|it| it.desired);
-            if desired.is_some_and(|desired| group.is_fresh(scene, &self.memory, desired)) {
-                self.memory.turning.remove(uid);
-            }
-        }
     }
 }
 

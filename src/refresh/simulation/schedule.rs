@@ -17,6 +17,8 @@ pub(super) struct Schedule {
     pub(super) seed: u64,
     /// The operator's budget.
     pub(super) per_minute: u32,
+    /// How many of these each node may lose, if that is limited.
+    pub(super) per_node: Option<u32>,
     /// How often each tag is asked for, in seconds.
     pub(super) poll_interval: u64,
     /// The workloads.
@@ -100,6 +102,7 @@ impl Schedule {
         Self {
             seed,
             per_minute: dice.pick(&[2, 3, 5, 30]),
+            per_node: dice.pick(&[None, None, Some(1), Some(2)]),
             poll_interval: dice.pick(&[10, 30]),
             owners,
             events,
@@ -111,6 +114,9 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (budget, interval) = (self.per_minute, self.poll_interval);
         writeln!(f, "{budget} evictions a minute, a look every {interval} s")?;
+        if let Some(node) = self.per_node {
+            writeln!(f, "{node} evictions a minute on each node")?;
+        }
         for owner in &self.owners {
             writeln!(f, "  {owner:?}")?;
         }
