@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use podrefresh::{
-    admission::{body::BodyLimits, mutate::Mutator, router},
+    admission::{body::REVIEWS, mutate::Mutator, router},
     app,
     cluster::{Namespaces, Server},
     observe::metrics::Metrics,
@@ -225,7 +225,7 @@ fn webhook() -> Router {
         // Nothing goes stale while it is measured.
         digest_ttl: Duration::from_secs(3600),
     };
-    router::router(mutator, metrics, BodyLimits::default())
+    router::router(mutator, metrics, REVIEWS)
 }
 
 async fn review(router: &Router, body: Bytes) -> Bytes {

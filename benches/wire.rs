@@ -13,7 +13,7 @@ use axum::{
     body::Bytes,
     http::{StatusCode, Version, header},
 };
-use podrefresh::admission::server::{self, Limits};
+use podrefresh::server::{self, Limits};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},

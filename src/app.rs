@@ -24,7 +24,7 @@ pub use self::{
     sidecar::{PodName, Sidecar, SidecarSettings},
 };
 use crate::{
-    admission::{body::BodyLimits, mutate::Mutator, router, server},
+    admission::{body::REVIEWS, mutate::Mutator, router},
     cluster::{
         Connection, Leadership, Namespaces, Pods, Recorder, Scope, WatchError, elect, lease,
     },
@@ -34,7 +34,7 @@ use crate::{
     },
     refresh,
     registry::Resolver,
-    tls,
+    server, tls,
 };
 
 mod checks;
@@ -172,7 +172,7 @@ impl Controller {
             namespaces: namespaces.clone(),
             digest_ttl: settings.digest_ttl,
         };
-        let router = router::router(mutator, metrics.clone(), BodyLimits::default());
+        let router = router::router(mutator, metrics.clone(), REVIEWS);
         let tls = Arc::new(serving.server_config()?);
         let stopping = Arc::new(AtomicBool::new(false));
         readiness.decide_by(checks(&stopping, &serving, &pods, &namespaces));

@@ -17,5 +17,6 @@ pub mod observe;
 pub mod policy;
 pub mod refresh;
 pub mod registry;
+pub mod server;
 pub mod sidecar;
 pub mod tls;

@@ -10,7 +10,6 @@ pub mod patch;
 pub mod pod;
 pub mod review;
 pub mod router;
-pub mod server;
 pub mod stamps;
 pub mod templates;
 pub mod validate;

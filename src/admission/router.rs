@@ -13,13 +13,16 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    body::{BodyLimits, Intake, Refusal},
+    body::{Refusal, check_json},
     deadline,
     mutate::Mutator,
     outcome::{Hook, Reply},
     validate::Validator,
 };
-use crate::observe::metrics::{Metrics, observe};
+use crate::{
+    observe::metrics::{Metrics, observe},
+    server::body::{BodyLimits, Intake},
+};
 
 /// What the handlers share.
 struct Webhook {
@@ -74,6 +77,7 @@ impl Webhook {
     async fn review(&self, hook: Hook, request: Request) -> Result<Reply, Refusal> {
         let deadline = Instant::now() + deadline::budget(request.uri().query());
         let (head, body) = request.into_parts();
+        check_json(&head.headers)?;
         let body = self.intake.read(&head.headers, body, deadline).await?;
         let started = Instant::now();
         let bytes = u32::try_from(body.bytes.len()).unwrap_or(u32::MAX);

@@ -8,12 +8,12 @@ use tokio::net::TcpListener;
 
 use super::{Registries, admin_ended, resolver};
 use crate::{
-    admission::server,
     cluster::{Connection, Known, OwnPod, Recorder},
     observe::{
         admin::{self, Readiness},
         metrics::Metrics,
     },
+    server,
     sidecar::{self, CALL_TIME, Parts},
 };
 

@@ -12,7 +12,7 @@ use kube::{
     Api,
     api::{DeleteParams, PostParams},
 };
-use podrefresh::admission::server;
+use podrefresh::server;
 use serde_json::{Value, json};
 use testbed::pki::Authority;
 

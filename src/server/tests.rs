@@ -5,6 +5,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinHandle,
 };
@@ -312,4 +313,56 @@ async fn an_address_in_use_is_named() {
     let address = first.local_addr().unwrap();
     let error = bind(address).await.expect_err("must be in use");
     assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+}
+
+/// Starts a server without TLS.
+async fn start_plain(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let router = Router::new().route("/", get(async || "fine"));
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(serve_plain(listener, router, limits, async {
+        let _ = stopped.await;
+    }));
+    (address, stop, task)
+}
+
+#[tokio::test]
+async fn without_tls_http_1_is_spoken_and_nothing_else() {
+    let (address, stop, task) = start_plain(Limits::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let (said, _) = until_closed(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+    let mut other = TcpStream::connect(address).await.unwrap();
+    other
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    let (said, _) = until_closed(&mut other).await;
+    assert!(!said.contains("200"), "{said}");
+    let _idle = TcpStream::connect(address).await.unwrap();
+    stop.send(()).unwrap();
+    timeout(SOON, task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn without_tls_silence_and_crowds_are_no_better() {
+    let limits = Limits {
+        greeting: SHORT,
+        connections: 1,
+        ..Limits::default()
+    };
+    let (address, _stop, _task) = start_plain(limits).await;
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    until_closed(&mut silent).await;
+    let mut first = TcpStream::connect(address).await.unwrap();
+    // A newcomer takes the place of one that has asked for nothing.
+    let mut second = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    second.write_all(request).await.unwrap();
+    let (said, _) = until_closed(&mut second).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+    until_closed(&mut first).await;
 }

@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 and HTTP/2 over TLS to clients that may be slow, many or hostile.
+//! Serves HTTP to clients that may be slow, many or hostile: HTTP/1.1 and HTTP/2 over TLS, or HTTP/1.1 in plain.
 //!
 //! The API server sends all its reviews over one HTTP/2 connection, so the streams of a connection never wait for
 //! each other: hyper gives each one its own task.
@@ -31,6 +31,7 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     time::{sleep, timeout},
@@ -38,6 +39,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, error, info, warn};
 
+pub mod body;
 mod slots;
 mod stall;
 
@@ -138,12 +140,33 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let server = Arc::new(Server {
-        tls: TlsAcceptor::from(tls),
+    let server = Server {
+        tls: Some(TlsAcceptor::from(tls)),
         http: http(&limits),
         router,
         limits,
-    });
+    };
+    accept(Arc::new(server), listener, shutdown).await;
+}
+
+/// Does the same in plain HTTP/1.1, for who has no certificate of ours to trust.
+pub async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let server = Server {
+        tls: None,
+        http: http(&limits).http1_only(),
+        router,
+        limits,
+    };
+    accept(Arc::new(server), listener, shutdown).await;
+}
+
+/// Accepts connections until `shutdown` is done.
+async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let slots = Slots::new(server.limits.connections);
     let (stop, stopped) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
@@ -216,7 +239,8 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 struct Server {
-    tls: TlsAcceptor,
+    /// Plain without.
+    tls: Option<TlsAcceptor>,
     http: auto::Builder<TokioExecutor>,
     router: Router,
     limits: Limits,
@@ -230,8 +254,16 @@ impl Server {
         slot: Slot,
         mut stopped: watch::Receiver<bool>,
     ) {
+        // Answers are small and awaited.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(error = %error, "Could not set TCP_NODELAY: {error}");
+        }
+        let stream = Stall::new(stream, self.limits.stall);
+        let Some(tls) = &self.tls else {
+            return self.connection(stream, slot, stopped).await;
+        };
         let stream = tokio::select! {
-            stream = self.handshake(stream) => stream,
+            stream = self.handshake(tls, stream) => stream,
             () = async {
                 until(&mut stopped).await;
                 sleep(GOODBYE).await;
@@ -244,13 +276,11 @@ impl Server {
     }
 
     /// Returns the encrypted stream, if the client gets that far in time.
-    async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<Stall<TcpStream>>> {
-        // Answers are small and awaited.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(error = %error, "Could not set TCP_NODELAY: {error}");
-        }
-        let stream = Stall::new(stream, self.limits.stall);
-        match timeout(self.limits.greeting, self.tls.accept(stream)).await {
+    async fn handshake<S>(&self, tls: &TlsAcceptor, stream: S) -> Option<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match timeout(self.limits.greeting, tls.accept(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
                 debug!(error = %error, "A TLS handshake failed: {error}");
@@ -264,12 +294,10 @@ impl Server {
     }
 
     /// Answers one client until it leaves, breaks the rules, loses its slot, or `stopped` holds and all is answered.
-    async fn connection(
-        &self,
-        stream: TlsStream<Stall<TcpStream>>,
-        slot: Slot,
-        mut stopped: watch::Receiver<bool>,
-    ) {
+    async fn connection<S>(&self, stream: S, slot: Slot, mut stopped: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (greeted, mut greeting) = watch::channel(false);
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|request| {
@@ -324,11 +352,9 @@ impl Server {
     }
 }
 
-/// Waits until it holds, for ever if nobody is left to say so.
+/// Waits until it holds, or nobody is left to say so.
 async fn until(claim: &mut watch::Receiver<bool>) {
-    if claim.wait_for(|holds| *holds).await.is_err() {
-        std::future::pending().await
-    }
+    let _ = claim.wait_for(|holds| *holds).await;
 }
 
 /// Answers `request`, with a 500 if that panics; the connection and its other requests never notice.
