@@ -161,6 +161,7 @@ impl Controller {
                     identity: lease::identity(&settings.host),
                     duration,
                     gauge: metrics.leader.clone(),
+                    notify_address: None,
                 };
                 let reserve = lease.margin();
                 let (leadership, election) = elect(server.clone(), lease, ended(led));

@@ -5,15 +5,16 @@
 //! thirds of the lease, so that what it began last is over before anybody else can lead.
 
 use std::{
+    net::SocketAddr,
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use hyper::Method;
-use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep},
 };
 use tracing::{debug, info, warn};
@@ -26,54 +27,16 @@ use super::{
 use crate::error::Chain;
 
 mod leadership;
+mod settings;
 
 use self::leadership::Term;
-pub use self::leadership::{Leadership, Reins};
+pub use self::{
+    leadership::{Leader, Leadership, Reins},
+    settings::{Settings, identity},
+};
 
-/// How an election is held.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The Lease's namespace.
-    pub namespace: String,
-    /// The Lease's name.
-    pub name: String,
-    /// Who we are; no two processes may share it (see [`identity`]).
-    pub identity: String,
-    /// How long a Lease that nobody renews is respected: whole seconds, at least one.
-    pub duration: Duration,
-    /// Is 1 while we lead.
-    pub gauge: Gauge,
-}
-
-impl Settings {
-    /// Returns how long after a renewal we lead.
-    fn term(&self) -> Duration {
-        self.duration * 2 / 3
-    }
-
-    /// Returns how long what was begun while leading may take at most, to be over before anybody
-    /// else can lead.
-    pub fn margin(&self) -> Duration {
-        self.duration - self.term()
-    }
-
-    /// Returns the pause between attempts: five in each term.
-    fn pause(&self) -> Duration {
-        let pause = self.duration * 2 / 15;
-        // Jitter, so that replicas that started together do not collide for ever.
-        pause.mul_f64(1.0 + fastrand::f64() * 0.2)
-    }
-
-    /// Returns how long the API server may take for an answer: three calls that hang fit in a term.
-    fn call(&self) -> Duration {
-        self.term() / 3
-    }
-}
-
-/// Returns an identity that no other process has: the host's name and chance.
-pub fn identity(host: &str) -> String {
-    format!("{host}_{:016x}", fastrand::u64(..))
-}
+/// The least time from one look at the Lease until it is looked at again because somebody asks for that.
+const HASTE: Duration = Duration::from_secs(1);
 
 /// One candidate.
 #[derive(Debug)]
@@ -82,6 +45,10 @@ struct Candidate {
     settings: Settings,
     term: watch::Sender<Option<Term>>,
     leads: watch::Sender<Option<u64>>,
+    /// Where another one that leads takes notifications.
+    leader: watch::Sender<Option<SocketAddr>>,
+    /// Told when somebody wants to know sooner who leads.
+    hurry: Arc<Notify>,
     seen: Option<Seen>,
     /// Whether we asked for the Lease and do not know what came of it.
     asked: bool,
@@ -118,12 +85,17 @@ pub fn elect(
 ) -> (Leadership, impl Future<Output = ()> + Send) {
     let (term, term_receiver) = watch::channel(None);
     let (leads, leads_receiver) = watch::channel(None);
-    let leadership = Leadership::new(term_receiver, leads_receiver);
+    let (leader, leader_receiver) = watch::channel(None);
+    let hurry = Arc::new(Notify::new());
+    let other = Leader::new(leader_receiver, Arc::clone(&hurry));
+    let leadership = Leadership::new(term_receiver, leads_receiver, other);
     let candidate = Candidate {
         server,
         settings,
         term,
         leads,
+        leader,
+        hurry,
         seen: None,
         asked: false,
         last: None,
@@ -139,7 +111,14 @@ impl Candidate {
             loop {
                 let attempt = self.attempt().await;
                 self.conclude(attempt);
-                sleep(self.settings.pause()).await;
+                let hurried = async {
+                    sleep(HASTE).await;
+                    self.hurry.notified().await;
+                };
+                tokio::select! {
+                    () = sleep(self.settings.pause()) => {}
+                    () = hurried => {}
+                }
             }
         };
         tokio::select! {
@@ -254,7 +233,7 @@ impl Candidate {
     /// Writes the Lease as ours; the API server refuses it if somebody has changed it meanwhile.
     async fn put(&mut self, record: Record) -> Result<Attempt, CallError> {
         let (start, path) = (Instant::now(), self.path());
-        let body = record.claimed(&self.settings.identity, self.settings.duration);
+        let body = self.claim(&record);
         let limit = self.settings.call();
         self.asked = true;
         let answer = self
@@ -267,6 +246,17 @@ impl Candidate {
         Ok(Attempt::Held(start))
     }
 
+    /// Returns the Lease as ours.
+    fn claim(&self, record: &Record) -> Value {
+        let Settings {
+            identity,
+            duration,
+            notify_address,
+            ..
+        } = &self.settings;
+        record.claimed(identity, *duration, *notify_address)
+    }
+
     async fn create(&mut self) -> Result<Attempt, CallError> {
         let start = Instant::now();
         let Settings {
@@ -277,7 +267,7 @@ impl Candidate {
             "kind": "Lease",
             "metadata": {"name": name, "namespace": namespace},
         }));
-        let body = empty.claimed(&self.settings.identity, self.settings.duration);
+        let body = self.claim(&empty);
         let path = self.collection();
         let limit = self.settings.call();
         self.asked = true;
@@ -304,6 +294,13 @@ impl Candidate {
             Some(seen) if same => seen.changed,
             _ => now,
         };
+        let is_other = record.holder() != self.settings.identity;
+        let leader = record.notify_address().filter(|_| is_other);
+        self.leader.send_if_modified(|known| {
+            let is_news = *known != leader;
+            *known = leader;
+            is_news
+        });
         self.seen = Some(Seen { record, changed });
     }
 

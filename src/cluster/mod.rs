@@ -38,7 +38,7 @@ pub use call::Server;
 pub use connect::{Choice, ConnectError, Connection, connect};
 pub use events::{About, EventReason, Notice, Recorder};
 pub use evict::{Eviction, Evictor};
-pub use lease::{Leadership, Reins, elect};
+pub use lease::{Leader, Leadership, Reins, elect};
 pub use look::{Holder, Look, Seen};
 pub use namespaces::Namespaces;
 pub use nodes::{Nodes, Platform};

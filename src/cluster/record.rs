@@ -1,9 +1,12 @@
 //! The content of a Lease, kept whole, so that what others wrote into it survives our writing.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use jiff::{Timestamp, fmt::strtime};
 use serde_json::{Map, Value, json};
+
+/// The annotation by which the holder tells where it takes notifications.
+const NOTIFY_ADDRESS: &str = "podrefresh.io/notify-address";
 
 /// A Lease as read, or as it will be created.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +42,19 @@ impl Record {
             .unwrap_or_default()
     }
 
-    /// Returns it as held, from now on, by `identity`.
-    pub(super) fn claimed(&self, identity: &str, duration: Duration) -> Value {
+    /// Returns where its holder takes notifications, if it says so.
+    pub(super) fn notify_address(&self) -> Option<SocketAddr> {
+        let annotation = &self.0["metadata"]["annotations"][NOTIFY_ADDRESS];
+        annotation.as_str()?.parse().ok()
+    }
+
+    /// Returns it as held, from now on, by `identity`, which takes notifications at `address`.
+    pub(super) fn claimed(
+        &self,
+        identity: &str,
+        duration: Duration,
+        address: Option<SocketAddr>,
+    ) -> Value {
         let now = micros(Timestamp::now());
         let mut changes = vec![
             ("holderIdentity", json!(identity)),
@@ -55,28 +69,43 @@ impl Record {
             changes.push(("acquireTime", json!(now)));
             changes.push(("leaseTransitions", json!(count)));
         }
-        self.with(changes)
+        self.with(changes, address)
     }
 
     /// Returns it as held by nobody.
     pub(super) fn released(&self) -> Value {
         let now = micros(Timestamp::now());
-        self.with(vec![
+        let changes = vec![
             ("holderIdentity", json!("")),
             // Zero is refused; one second is what is left to wait for clients that look at it.
             ("leaseDurationSeconds", json!(1)),
             ("acquireTime", json!(now)),
             ("renewTime", json!(now)),
-        ])
+        ];
+        self.with(changes, None)
     }
 
-    fn with(&self, changes: Vec<(&str, Value)>) -> Value {
+    fn with(&self, changes: Vec<(&str, Value)>, address: Option<SocketAddr>) -> Value {
         let mut lease = self.0.clone();
         if !lease["spec"].is_object() {
             lease["spec"] = Value::Object(Map::new());
         }
         for (field, value) in changes {
             lease["spec"][field] = value;
+        }
+        // An address that another holder has left leads nowhere.
+        let annotations = lease["metadata"]["annotations"].as_object_mut();
+        match (address, annotations) {
+            (Some(address), Some(annotations)) => {
+                annotations.insert(NOTIFY_ADDRESS.to_owned(), json!(address));
+            }
+            (Some(address), None) => {
+                lease["metadata"]["annotations"] = json!({NOTIFY_ADDRESS: address});
+            }
+            (None, Some(annotations)) => {
+                annotations.remove(NOTIFY_ADDRESS);
+            }
+            (None, None) => {}
         }
         lease
     }
@@ -119,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_renewal_changes_the_time_alone() {
-        let claimed = lease().claimed("a", Duration::from_secs(15));
+        let claimed = lease().claimed("a", Duration::from_secs(15), None);
         let mut expected = lease().0;
         expected["spec"]["renewTime"] = claimed["spec"]["renewTime"].clone();
         assert_eq!(claimed, expected);
@@ -128,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_takeover_is_counted() {
-        let claimed = lease().claimed("b", Duration::from_millis(2500));
+        let claimed = lease().claimed("b", Duration::from_millis(2500), None);
         let spec = &claimed["spec"];
         assert_eq!(spec["holderIdentity"], "b");
         assert_eq!(spec["leaseTransitions"], 4);
@@ -142,7 +171,7 @@ mod tests {
         let new = Record::new(json!({"metadata": {"name": "podrefresh"}}));
         assert_eq!(new.holder(), "");
         assert_eq!(
-            new.claimed("a", Duration::from_secs(15))["spec"]["leaseTransitions"],
+            new.claimed("a", Duration::from_secs(15), None)["spec"]["leaseTransitions"],
             0
         );
     }
@@ -152,6 +181,29 @@ mod tests {
         let released = Record::new(lease().released());
         assert_eq!(released.holder(), "");
         assert_eq!(released.duration(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_holder_tells_where_it_takes_notifications() {
+        let second = Duration::from_secs(1);
+        let address: SocketAddr = "10.1.2.3:8090".parse().unwrap();
+        let told = Record::new(lease().claimed("b", second, Some(address)));
+        let annotations = &told.0["metadata"]["annotations"];
+        let expected = json!({"theirs": "stays", NOTIFY_ADDRESS: "10.1.2.3:8090"});
+        assert_eq!(annotations, &expected);
+        assert_eq!(told.notify_address(), Some(address));
+        // Who takes none leaves none behind, and nor does who goes.
+        for next in [told.claimed("c", second, None), told.released()] {
+            assert_eq!(next["metadata"], lease().0["metadata"]);
+        }
+        let new = Record::new(json!({})).claimed("b", second, Some(address));
+        assert_eq!(Record::new(new).notify_address(), Some(address));
+        let odd = json!({"metadata": {"annotations": {NOTIFY_ADDRESS: "evil.example:80"}}});
+        assert_eq!(
+            Record::new(odd).notify_address(),
+            None,
+            "an IP address alone"
+        );
     }
 
     #[test]

@@ -1,16 +1,56 @@
 //! Whether this process leads, and in which term.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout},
+};
 
 /// Whether this process leads; a clone tells the same.
 #[derive(Debug, Clone)]
 pub struct Leadership {
     term: Option<watch::Receiver<Option<Term>>>,
     leads: watch::Receiver<Option<u64>>,
+    leader: Leader,
     /// The only term that counts, if it is one.
     only: Option<u64>,
+}
+
+/// The replica that leads while we do not; a clone is the same.
+#[derive(Debug, Clone)]
+pub struct Leader {
+    address: watch::Receiver<Option<SocketAddr>>,
+    hurry: Arc<Notify>,
+}
+
+impl Leader {
+    /// Returns the one that the candidate finds, who can be told to `hurry`.
+    pub(crate) const fn new(
+        address: watch::Receiver<Option<SocketAddr>>,
+        hurry: Arc<Notify>,
+    ) -> Self {
+        Self { address, hurry }
+    }
+
+    /// Returns where it takes notifications, as the Lease had it when it was read last; `None` where that is not known
+    /// or it is us.
+    pub fn address(&self) -> Option<SocketAddr> {
+        *self.address.borrow()
+    }
+
+    /// Has the Lease read again soon, and waits until that has shown another address, or for `patience`.
+    pub async fn change(&self, patience: Duration) {
+        let mut address = self.address.clone();
+        address.mark_unchanged();
+        self.hurry.notify_one();
+        // An election that is over tells nothing more.
+        let _ = timeout(patience, address.changed()).await;
+    }
 }
 
 /// What ends a leadership that needs no Lease.
@@ -43,10 +83,12 @@ impl Leadership {
     pub(super) const fn new(
         term: watch::Receiver<Option<Term>>,
         leads: watch::Receiver<Option<u64>>,
+        leader: Leader,
     ) -> Self {
         Self {
             term: Some(term),
             leads,
+            leader,
             only: None,
         }
     }
@@ -62,6 +104,7 @@ impl Leadership {
         let leadership = Self {
             term: None,
             leads,
+            leader: Leader::new(watch::channel(None).1, Arc::default()),
             only: None,
         };
         (leadership, Reins(reins))
@@ -105,6 +148,11 @@ impl Leadership {
     pub fn changed(&self) -> watch::Receiver<Option<u64>> {
         self.leads.clone()
     }
+
+    /// Returns the replica that leads, for those who have to tell it something.
+    pub fn leader(&self) -> Leader {
+        self.leader.clone()
+    }
 }
 
 impl Term {
@@ -134,7 +182,11 @@ mod tests {
                 until: now + 10 * SECOND,
                 wall_until,
             };
-            Leadership::new(watch::channel(Some(term)).1, leads)
+            Leadership::new(
+                watch::channel(Some(term)).1,
+                leads,
+                Leader::new(watch::channel(None).1, Arc::default()),
+            )
         };
         assert!(leadership(SystemTime::now() + 10 * SECOND).leads(now));
         assert!(!leadership(SystemTime::now() - SECOND).leads(now));

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
@@ -10,6 +11,7 @@ use tokio::{
 use super::*;
 use crate::cluster::fake::{Call, Fake, soon};
 
+mod leader;
 mod terms;
 
 const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/podrefresh/leases/podrefresh";
@@ -23,6 +25,11 @@ struct Running {
 }
 
 fn start() -> Running {
+    start_at(None)
+}
+
+/// Starts a candidate that takes notifications there.
+fn start_at(notify_address: Option<SocketAddr>) -> Running {
     let (fake, server) = Fake::start();
     let settings = Settings {
         namespace: "podrefresh".into(),
@@ -30,6 +37,7 @@ fn start() -> Running {
         identity: "me".into(),
         duration: 15 * SECOND,
         gauge: Gauge::default(),
+        notify_address,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (leadership, task) = elect(server, settings, async move {
