@@ -13,14 +13,17 @@ use std::{
 
 use anyhow::bail;
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tracing::info;
 
-use self::checks::checks;
+use self::{checks::checks, notify::Notify};
 pub use self::{
     once::{Once, once},
     resolver::{Registries, resolver},
-    settings::Settings,
+    settings::{NotifySettings, Settings},
     sidecar::{PodName, Sidecar, SidecarSettings},
 };
 use crate::{
@@ -28,6 +31,7 @@ use crate::{
     cluster::{
         Connection, Leadership, Namespaces, Pods, Recorder, Scope, WatchError, elect, lease,
     },
+    notify::QUEUE,
     observe::{
         admin::{self, Readiness},
         metrics::Metrics,
@@ -38,6 +42,7 @@ use crate::{
 };
 
 mod checks;
+mod notify;
 mod once;
 mod resolver;
 mod settings;
@@ -65,6 +70,7 @@ pub struct Controller {
     admission: TcpListener,
     admin_addr: SocketAddr,
     admin: BoxFuture<'static, std::io::Result<()>>,
+    notify: Option<Notify>,
     readiness: Readiness,
     serving: tls::Serving,
     certificate: BoxFuture<'static, ()>,
@@ -80,6 +86,10 @@ impl Controller {
         let admission = server::bind(settings.admission_addr).await?;
         let admin = server::bind(settings.admin_addr).await?;
         let admin_addr = admin.local_addr()?;
+        let notify = match &settings.notify {
+            Some(settings) => Some(Notify::bind(settings).await?),
+            None => None,
+        };
         let readiness = Readiness::default();
         let mut admin = admin::serve(admin, readiness.clone(), metrics.clone()).boxed();
         let source = match &settings.cert_dir {
@@ -109,6 +119,7 @@ impl Controller {
             admission,
             admin_addr,
             admin,
+            notify,
             readiness,
             serving,
             certificate,
@@ -125,6 +136,11 @@ impl Controller {
         Ok(self.admin_addr)
     }
 
+    /// Returns where registries tell of pushes, if they may.
+    pub fn notify_addr(&self) -> anyhow::Result<Option<SocketAddr>> {
+        Ok(self.notify.as_ref().map(Notify::addr).transpose()?)
+    }
+
     /// Runs everything until `shutdown`, then stops in order; fails as soon as a vital part ends.
     ///
     /// In order: unready first, so that no more reviews are sent here; then no more evictions, and the
@@ -138,6 +154,7 @@ impl Controller {
             admission,
             admin_addr,
             mut admin,
+            notify,
             readiness,
             serving,
             certificate,
@@ -145,6 +162,7 @@ impl Controller {
         let server = connection.server();
         let (leading, led) = watch::channel(());
         let (taking, taken) = watch::channel(());
+        let (tell, told) = mpsc::channel(QUEUE);
         let (namespaces, namespaces_task) = Namespaces::start(server.clone());
         let (pods, pods_task) = Pods::start(server.clone(), Scope::default());
         let (recorder, events_task) =
@@ -161,13 +179,15 @@ impl Controller {
                     identity: lease::identity(&settings.host),
                     duration,
                     gauge: metrics.leader.clone(),
-                    notify_address: None,
+                    notify_address: notify.as_ref().and_then(|it| it.reached),
                 };
                 let reserve = lease.margin();
                 let (leadership, election) = elect(server.clone(), lease, ended(led));
                 (leadership, Some(election), reserve)
             }
         };
+        let notifying = notify.map(|it| it.serve(tell, &leadership, &metrics, taken.clone()));
+        let mut notifying = notifying.transpose()?;
         let mutator = Mutator {
             resolver: resolver.clone(),
             namespaces: namespaces.clone(),
@@ -189,6 +209,7 @@ impl Controller {
                 metrics: metrics.clone(),
             },
             settings.refresh,
+            told,
         );
         info!(
             "Serving reviews on {} and the admin port on {admin_addr}",
@@ -214,6 +235,12 @@ impl Controller {
         ));
         let mut refreshing = Box::pin(refreshing);
         let mut shutdown = pin!(shutdown);
+        let notified = async {
+            match &mut notifying {
+                Some(serving) => serving.await,
+                None => futures::future::pending().await,
+            }
+        };
         let fault = tokio::select! {
             () = &mut shutdown => None,
             () = &mut elect => bail!("the leader election ended"),
@@ -221,6 +248,7 @@ impl Controller {
             result = &mut background => Some(background_ended(result)),
             result = &mut admin => Some(admin_ended(result)),
             () = &mut refreshing => Some(anyhow::anyhow!("refreshing ended")),
+            () = notified => Some(anyhow::anyhow!("the port for notifications ended")),
         };
         if let Some(fault) = fault {
             // Another replica need not wait until the Lease expires.
@@ -248,7 +276,8 @@ impl Controller {
                 elect.await;
             }
         };
-        let orderly = async { tokio::join!(reviews, lease) };
+        let notifications = OptionFuture::from(notifying);
+        let orderly = async { tokio::join!(reviews, notifications, lease) };
         // Readiness is still asked for, and certificates still turn, while the last reviews are answered.
         tokio::select! {
             _ = orderly => info!("Stopped"),

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod error;
 pub mod explain;
 pub mod memo;
+pub mod notify;
 pub mod observe;
 pub mod policy;
 pub mod refresh;

@@ -3,11 +3,13 @@
 //! libFuzzer calls them with bytes of its own making (`make fuzz`), the test below with the seeds (`make test`).
 
 mod credentials;
+mod notify;
 mod policy;
 mod registry;
 mod review;
 
 pub use credentials::docker_config;
+pub use notify::notification;
 pub use policy::{image, window, wishes};
 pub use registry::{challenge, hosts};
 pub use review::review;
@@ -39,6 +41,8 @@ mod tests {
         check(super::docker_config, "fuzz/seeds/docker_config");
         check(super::hosts, "fuzz/seeds/hosts");
         check(super::image, "fuzz/seeds/image");
+        check(super::notification, "fuzz/seeds/notification");
+        check(super::notification, "tests/data/notify");
         check(super::review, "tests/data/admission");
         check(super::review, "fuzz/seeds/review");
         check(super::window, "fuzz/seeds/window");

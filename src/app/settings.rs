@@ -1,6 +1,10 @@
 //! How the controller runs.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::Registries;
 use crate::refresh;
@@ -12,6 +16,8 @@ pub struct Settings {
     pub admission_addr: SocketAddr,
     /// Where the admin port is.
     pub admin_addr: SocketAddr,
+    /// Where registries tell of pushes, if they may.
+    pub notify: Option<NotifySettings>,
     /// The namespace of the Service, the Secret and the Lease.
     pub namespace: String,
     /// The Service's name.
@@ -32,4 +38,15 @@ pub struct Settings {
     pub linger: Duration,
     /// How registries are asked.
     pub registries: Registries,
+}
+
+/// How registries tell of pushes.
+#[derive(Debug, Clone)]
+pub struct NotifySettings {
+    /// Where they do.
+    pub addr: SocketAddr,
+    /// The file with the token that they must show, if they must.
+    pub token_file: Option<PathBuf>,
+    /// The pod's address, by which other replicas pass on what they were told.
+    pub pod_ip: Option<IpAddr>,
 }

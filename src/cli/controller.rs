@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args};
 
 use super::{
-    Pace, Registries,
+    Notify, Pace, Registries,
     values::{address, duration, lease, positive},
 };
 use crate::{app, policy::Scope, refresh};
@@ -19,6 +19,9 @@ pub struct Controller {
     /// Where /livez, /readyz and /metrics are served, in plain http
     #[arg(long, env = "PODREFRESH_ADMIN_ADDR", value_parser = address, default_value = "[::]:8080")]
     pub admin_addr: SocketAddr,
+    /// Where registries tell of pushes.
+    #[command(flatten)]
+    pub notify: Notify,
     /// Namespace the controller runs in, if not that of its ServiceAccount or kubeconfig
     #[arg(long, env = "PODREFRESH_NAMESPACE")]
     pub namespace: Option<String>,
@@ -79,6 +82,7 @@ impl Controller {
         app::Settings {
             admission_addr: self.admission_addr,
             admin_addr: self.admin_addr,
+            notify: self.notify.settings(),
             namespace: namespace.to_owned(),
             service_name: self.service_name.clone(),
             webhook_name: self.webhook_name.clone(),

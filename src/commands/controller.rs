@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tracing::info;
 
-use super::signals::{Signals, host};
+use super::signals::{Signals, host, pod_ip};
 use crate::{
     app::Controller,
     cli,
@@ -18,7 +18,10 @@ pub(super) async fn run(flags: cli::Controller) -> anyhow::Result<()> {
         "Found the cluster {} by {}",
         connection.url, connection.origin
     );
-    let settings = flags.settings(&connection.namespace, host());
+    let mut settings = flags.settings(&connection.namespace, host());
+    if let Some(notify) = &mut settings.notify {
+        notify.pod_ip = pod_ip();
+    }
     let controller = tokio::select! {
         controller = Controller::bind(settings, connection) => controller?,
         // Without a cluster it may wait for one; it has nothing to put in order yet.

@@ -1,7 +1,9 @@
-//! The signals that end a command, and what its process is called.
+//! The signals that end a command, and what its process and its pod are called.
+
+use std::net::IpAddr;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 /// SIGTERM and SIGINT, listened for.
 pub(super) struct Signals {
@@ -33,4 +35,14 @@ pub(super) fn host() -> String {
         .or_else(|_| std::env::var("HOSTNAME"))
         .or_else(|_| std::fs::read_to_string("/etc/hostname").map(|name| name.trim().to_owned()))
         .unwrap_or_else(|_| "podrefresh".to_owned())
+}
+
+/// Returns the address of our pod, if the manifest tells it.
+pub(super) fn pod_ip() -> Option<IpAddr> {
+    let text = std::env::var("POD_IP").ok().filter(|ip| !ip.is_empty())?;
+    let ip = text.parse();
+    if ip.is_err() {
+        warn!("POD_IP is {text:?}, which is no IP address");
+    }
+    ip.ok()
 }

@@ -95,6 +95,12 @@ pub struct Metrics {
     pub refresh_tick_duration: Histogram,
     /// When the last tick ended, in seconds since the epoch.
     pub refresh_last_tick: Moment,
+    /// Requests that told of pushes, by how they were answered.
+    pub notify_requests: Family<Outcome, Counter>,
+    /// Pushes told of to the leader, by what became of them.
+    pub notify_hints: Family<Outcome, Counter>,
+    /// Images in use that were looked at for a push, by what the registry said.
+    pub notify_lookups: Family<Outcome, Counter>,
     /// Pods in the watch cache.
     pub cluster_pods: Gauge,
     /// 1 while this replica leads.
@@ -222,6 +228,21 @@ impl Metrics {
                 r,
                 "refresh_last_tick_timestamp",
                 "When the last tick ended",
+            ),
+            notify_requests: plain(
+                r,
+                "notify_requests",
+                "Requests that told of pushes, by how they were answered",
+            ),
+            notify_hints: plain(
+                r,
+                "notify_hints",
+                "Pushes told of to the leader, by what became of them",
+            ),
+            notify_lookups: plain(
+                r,
+                "notify_lookups",
+                "Images in use that were looked at for a push, by what the registry said",
             ),
             cluster_pods: plain(r, "cluster_pods", "Pods in the watch cache"),
             leader: plain(r, "leader", "1 while this replica leads"),

@@ -6,6 +6,8 @@ use super::{Digest, InvalidDigest, excerpt::excerpt};
 
 mod grammar;
 
+pub(super) use grammar::{DOCKER_HUB, is_registry};
+
 /// A parsed reference: `docker.io/library/nginx:1.27`, with a tag, a digest, or both.
 ///
 /// Displays in full, normalised form. A reference with neither tag nor digest has the tag `latest`.

@@ -13,6 +13,7 @@ pub mod image;
 pub mod names;
 pub mod objections;
 pub mod pod;
+pub mod push;
 pub mod restart;
 pub mod solo;
 pub mod stamp;
@@ -27,6 +28,7 @@ pub use pod::{
     Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
     Running,
 };
+pub use push::Push;
 pub use restart::{Template, is_for, refreshed_value, value_over};
 pub use stamp::Stamp;
 pub use verdict::{Children, Verdict, verdict};

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::{
     cluster::{Leadership, Namespaces, Pods, Recorder, Server},
     observe::metrics::Metrics,
-    policy::{Scope, gate::Limits},
+    policy::{Push, Scope, gate::Limits},
     registry::Resolver,
 };
 
@@ -83,7 +85,9 @@ pub struct Parts {
 }
 
 /// Refreshes pods for as long as this replica leads, again and again; never returns.
-pub async fn run(parts: Parts, settings: Settings) {
+///
+/// The images that `pushes` tells of are looked at at once, as far as pods use them.
+pub async fn run(parts: Parts, settings: Settings, mut pushes: mpsc::Receiver<Push>) {
     parts.pods.wait_synced().await;
     parts.namespaces.wait_synced().await;
     let mut terms = parts.leadership.changed();
@@ -93,6 +97,7 @@ pub async fn run(parts: Parts, settings: Settings) {
             // Nobody will ever elect us.
             return std::future::pending().await;
         };
-        term::Term::new(&parts, &settings, number).lead().await;
+        let term = term::Term::new(&parts, &settings, number);
+        term.lead(&mut pushes).await;
     }
 }

@@ -95,7 +95,7 @@ impl Run<'_> {
     /// Looks and acts until there is nothing left to do, or it may not act any more.
     async fn work(&mut self) {
         let term = &self.term;
-        let mut ears = Ears::of(term.parts, Leadership::WITHOUT_LEASE);
+        let mut ears = Ears::of(term.parts, Leadership::WITHOUT_LEASE, None);
         let mut rhythm = Rhythm::new(term.settings.poll_interval, Instant::now());
         while self.term.wakes(&mut ears, &mut rhythm).await {
             // The time to look and the end may come together.

@@ -7,10 +7,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tracing::error;
+use tracing::{debug, error};
 
 use super::sightings::{Due, Sightings};
-use crate::registry::{Answer, Lookup, LookupError, Resolver};
+use crate::{
+    observe::metrics::{Metrics, count},
+    registry::{Answer, Lookup, LookupError, Resolver},
+};
 
 /// The lookups of all references in use.
 #[derive(Debug)]
@@ -19,15 +22,17 @@ pub(super) struct Poller {
     /// What is known so far.
     pub(super) sightings: Sightings,
     flights: JoinSet<(Lookup, Option<Result<Answer, LookupError>>)>,
+    metrics: Metrics,
 }
 
 impl Poller {
     /// Returns a poller that has asked for nothing yet.
-    pub(super) fn new(resolver: Resolver, sightings: Sightings) -> Self {
+    pub(super) fn new(resolver: Resolver, sightings: Sightings, metrics: Metrics) -> Self {
         Self {
             resolver,
             sightings,
             flights: JoinSet::new(),
+            metrics,
         }
     }
 
@@ -45,10 +50,22 @@ impl Poller {
                     let Ok((lookup, answer)) = landed else { continue };
                     let answer = answer.map(|it| it.map(|it| (it.digest, it.at)));
                     let (now, chance) = (Instant::now(), fastrand::f64());
-                    return self.sightings.landed(&lookup, answer, now, chance);
+                    let news = self.sightings.landed(&lookup, answer, now, chance);
+                    self.tell(&lookup);
+                    return news;
                 }
                 () = sleep_until(self.sightings.soonest()) => {}
             }
+        }
+    }
+
+    /// Tells what came of pushes of the image of `lookup`.
+    fn tell(&mut self, lookup: &Lookup) {
+        let image = &lookup.image;
+        for end in self.sightings.ended.drain(..) {
+            count(&self.metrics.notify_lookups, end.label());
+            let outcome = end.label();
+            debug!(image = %image, outcome, "Looked at {image}, which was said to be pushed: {outcome}");
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use self::nudge::{Landing, Nudge};
 use super::{
     clock::ServerClock,
     target::{Target, after},
@@ -19,6 +20,10 @@ use crate::{
     policy::Digest,
     registry::{Lookup, LookupError},
 };
+
+mod nudge;
+
+pub(super) use self::nudge::End;
 
 /// Lookups under way at the same time, at all registries and at each: one that hangs must not keep the
 /// others waiting.
@@ -58,6 +63,8 @@ pub(super) struct Sighting {
     launched: Option<Instant>,
     in_flight: bool,
     used: Instant,
+    /// What somebody told of it that pushes come by.
+    nudge: Nudge,
 }
 
 impl Sighting {
@@ -71,11 +78,18 @@ impl Sighting {
             launched: None,
             in_flight: false,
             used: now,
+            nudge: Nudge::default(),
         }
     }
 
     fn next(&self) -> Instant {
-        self.wanted.map_or(self.due, |wanted| wanted.min(self.due))
+        let early = [self.wanted, self.nudge.next()];
+        early.into_iter().flatten().fold(self.due, Instant::min)
+    }
+
+    /// Returns the soonest moment for a lookup that is wanted `at`.
+    fn not_before(&self, at: Instant, gap: Duration) -> Instant {
+        self.launched.map_or(at, |it| at.max(it + gap))
     }
 
     /// Returns how old an answer will do that is due: hardly older than it has been, and news to us.
@@ -148,6 +162,10 @@ pub(super) struct Sightings {
     /// Nothing is due before.
     soonest: Instant,
     start: Instant,
+    /// When somebody told of a push last.
+    told: Option<Instant>,
+    /// What came of the questions that pushes led to, since it was asked for last.
+    pub(super) ended: Vec<End>,
     /// A random number, so that no two replicas or clusters ask for an image at the same time.
     phases: u64,
 }
@@ -162,6 +180,8 @@ impl Sightings {
             clock: None,
             soonest: now,
             start: now,
+            told: None,
+            ended: Vec::new(),
             phases: fastrand::u64(..),
         }
     }
@@ -242,9 +262,7 @@ impl Sightings {
         else {
             return;
         };
-        let at = sighting
-            .launched
-            .map_or(at, |it| at.max(it + GAP.min(self.interval)));
+        let at = sighting.not_before(at, GAP.min(self.interval));
         let at = sighting.wanted.map_or(at, |other| at.min(other));
         sighting.wanted = Some(at);
         self.soonest = self.soonest.min(at);
@@ -270,6 +288,8 @@ impl Sightings {
             }
         }
         due.sort_by_key(|(_, sighting)| sighting.next());
+        // What is looked at first now may have been pushed while nobody knew that it is in use.
+        let since_told = self.told.map(|told| now.saturating_duration_since(told));
         let mut taken = Vec::new();
         for (lookup, sighting) in due {
             let here = at_each.entry(lookup.image.registry()).or_default();
@@ -279,12 +299,14 @@ impl Sightings {
             }
             (all, *here) = (all + 1, *here + 1);
             (sighting.in_flight, sighting.launched) = (true, Some(now));
+            let max_age = match sighting.wanted {
+                Some(at) if at <= now => Duration::ZERO,
+                _ => sighting.max_age(SHARE.min(self.interval / 10), now),
+            };
+            let news = [sighting.nudge.launch(now), since_told];
             taken.push(Due {
                 lookup: lookup.clone(),
-                max_age: match sighting.wanted {
-                    Some(at) if at <= now => Duration::ZERO,
-                    _ => sighting.max_age(SHARE.min(self.interval / 10), now),
-                },
+                max_age: news.into_iter().flatten().fold(max_age, Duration::min),
             });
         }
         self.soonest = soonest;
@@ -314,24 +336,30 @@ impl Sightings {
         if waited_for {
             sighting.wanted = None;
         }
-        let news = match answer {
+        let (news, landing) = match answer {
             Some(Ok((digest, at))) => {
                 let healed = sighting.fault.take().is_some();
                 sighting.faults_in_a_row = 0;
                 sighting.due = usual;
-                sighting.seen(digest, at) || healed
+                let moved = sighting.seen(digest, at) || healed;
+                (moved, Landing::of(moved))
             }
             Some(Err(error)) => {
+                let landing = match error.is_transient() {
+                    true => Landing::Failed,
+                    false => Landing::Same,
+                };
                 let news = sighting.failed(error);
                 sighting.wanted = None;
                 sighting.due = now + sighting.retry(self.interval, chance);
-                news
+                (news, landing)
             }
             None => {
                 sighting.due = now + sighting.retry(self.interval, chance);
-                false
+                (false, Landing::Failed)
             }
         };
+        self.ended.extend(sighting.nudge.landed(landing, now));
         self.soonest = self.soonest.min(sighting.next());
         news || waited_for
     }

@@ -3,7 +3,11 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
 
 use super::{
     Parts, Settings,
@@ -24,7 +28,7 @@ use super::{
 use crate::{
     cluster::{Evictor, Nodes, Owners},
     observe::metrics,
-    policy::{Pod, gate::Plan},
+    policy::{Pod, Push, gate::Plan},
 };
 
 /// How long one call of the API server may take.
@@ -63,7 +67,7 @@ impl<'a> Term<'a> {
                 recorder: parts.recorder.clone(),
                 metrics: parts.metrics.clone(),
             },
-            poller: Poller::new(parts.resolver.clone(), sightings),
+            poller: Poller::new(parts.resolver.clone(), sightings, parts.metrics.clone()),
             reader: Reader::new(
                 parts.resolver.clone(),
                 Nodes::new(parts.server.clone(), CALL_TIME),
@@ -75,17 +79,18 @@ impl<'a> Term<'a> {
     }
 
     /// Ticks until the term is over.
-    pub(super) async fn lead(mut self) {
-        let mut ears = Ears::of(self.parts, self.number);
+    pub(super) async fn lead(mut self, pushes: &mut mpsc::Receiver<Push>) {
+        let mut ears = Ears::of(self.parts, self.number, Some(pushes));
         let mut rhythm = Rhythm::new(self.settings.poll_interval, Instant::now());
         while self.wakes(&mut ears, &mut rhythm).await {
             self.tick(&mut rhythm).await;
+            ears.pushes.looked = true;
         }
         self.hide();
     }
 
     /// Waits until it is time to look; says no as soon as the term is over.
-    pub(super) async fn wakes(&mut self, ears: &mut Ears, rhythm: &mut Rhythm) -> bool {
+    pub(super) async fn wakes(&mut self, ears: &mut Ears<'_>, rhythm: &mut Rhythm) -> bool {
         let mut lost = pin!(ears.lost());
         loop {
             // Each of these may be dropped for another without losing anything.
@@ -95,10 +100,21 @@ impl<'a> Term<'a> {
                     rhythm.changed(Instant::now());
                 },
                 () = self.reader.news() => rhythm.changed(Instant::now()),
+                pushes = ears.pushes.next() => self.hear(&pushes),
                 Ok(()) = ears.pods.changed() => rhythm.pod_changed(Instant::now()),
                 Ok(()) = ears.namespaces.changed() => rhythm.changed(Instant::now()),
                 () = sleep_until(rhythm.wake()) => return true,
             }
+        }
+    }
+
+    /// Has the images in use asked for that have been pushed, as it is said.
+    fn hear(&mut self, pushes: &[Push]) {
+        let hints = self.poller.sightings.told(pushes, Instant::now());
+        for (push, hint) in pushes.iter().zip(hints) {
+            let outcome = hint.label();
+            metrics::count(&self.parts.metrics.notify_hints, outcome);
+            debug!(image = %push, outcome, "Heard of a push of {push}: {outcome}");
         }
     }
 

@@ -124,8 +124,14 @@ pub(crate) fn check_command_line(container: &Value, folder: &str) {
     }
     for port in optional(container, "/ports") {
         let flag = format!("--{}-addr", port["name"].as_str().unwrap());
-        let default = flags.get(&flag).and_then(|flag| flag.default.as_deref());
-        let number = default.and_then(|addr| addr.rsplit(':').next());
+        let known = flags.get(&flag);
+        let default = known.and_then(|flag| flag.default.as_deref());
+        // What is off by default is on by its variable.
+        let variable = known.and_then(|flag| flag.env.as_deref());
+        let set = optional(container, "/env")
+            .find(|env| variable.is_some() && env["name"].as_str() == variable);
+        let addr = set.and_then(|env| env["value"].as_str()).or(default);
+        let number = addr.and_then(|addr| addr.rsplit(':').next());
         assert_eq!(
             number,
             Some(port["containerPort"].to_string().as_str()),

@@ -23,6 +23,7 @@ mod leader;
 mod manifests;
 mod monitoring;
 mod namespaced_secrets;
+mod notify;
 mod observe;
 mod once;
 mod private_registries;

@@ -52,6 +52,9 @@ pub(crate) fn metrics() -> BTreeMap<String, String> {
         refresh_ineligible_pods,
         refresh_tick_duration: _,
         refresh_last_tick: _,
+        notify_requests,
+        notify_hints,
+        notify_lookups,
         cluster_pods: _,
         leader: _,
         ready: _,
@@ -69,6 +72,9 @@ pub(crate) fn metrics() -> BTreeMap<String, String> {
         registry_requests,
         refresh_evictions,
         refresh_restarts,
+        notify_requests,
+        notify_hints,
+        notify_lookups,
     ] {
         drop(family.get_or_create(&outcome));
     }

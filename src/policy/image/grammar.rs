@@ -2,7 +2,8 @@
 
 use super::{Digest, ImageFault, ImageRef, excerpt};
 
-const DOCKER_HUB: &str = "docker.io";
+/// Docker Hub, as references name it.
+pub(in crate::policy) const DOCKER_HUB: &str = "docker.io";
 // What Docker Hub was called in references before 2014; runtimes still take it for docker.io.
 const DOCKER_HUB_LEGACY: &str = "index.docker.io";
 // The distribution library's limit for the path below the registry.
@@ -67,7 +68,8 @@ fn split_registry(text: &str) -> (&str, &str) {
     }
 }
 
-fn is_registry(text: &str) -> bool {
+/// Says whether `text` is a host name or an address, and perhaps a port.
+pub(in crate::policy) fn is_registry(text: &str) -> bool {
     // The colons of an IPv6 address stand inside its brackets, so the port's is the last one outside.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),

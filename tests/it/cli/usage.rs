@@ -6,11 +6,12 @@ use crate::support::{
 };
 
 /// Flags that take any text.
-const ANY_TEXT: [&str; 8] = [
+const ANY_TEXT: [&str; 9] = [
     "--cert-dir",
     "--credential-provider-bin-dir",
     "--credential-provider-config",
     "--docker-config",
+    "--notify-token-file",
     "--registries-dir",
     "--namespace",
     "--service-name",

@@ -36,7 +36,7 @@ const QUIET: [&str; 8] = [
 ];
 
 /// Returns two replicas to whom everything has happened that there is a metric of: reviews, lookups, an eviction, a
-/// restart, and a pull secret, a registry's folder and an Event that were of no use.
+/// restart, a notification, and a pull secret, a registry's folder and an Event that were of no use.
 async fn busy() -> (World, Folder) {
     let registries = Folder::new();
     let broken = registries.path().join("broken.example");
@@ -44,8 +44,9 @@ async fn busy() -> (World, Folder) {
     fs::write(broken.join("hosts.toml"), "server = [").unwrap();
     let flag = format!("--registries-dir={}", registries.path().display());
     let mut world = World::start().await;
-    world.controller(&[&flag]).await;
-    world.controller(&[&flag]).await;
+    let flags = [&*flag, "--notify-addr=127.0.0.1:0"];
+    world.controller(&flags).await;
+    world.controller(&flags).await;
 
     let kube = &world.kube;
     let (image, old) = world.push("shop/web", "stable", "1");
@@ -71,16 +72,17 @@ async fn busy() -> (World, Folder) {
     });
     let (_, new) = world.push("shop/web", "stable", "2");
     kube.running("shop", 2, &new).await;
+    world.controllers()[0].told(&image).await;
     let lost = async || {
         let mut pages = String::new();
         for running in world.controllers() {
             pages += &get(running.admin, "/metrics").await.1;
         }
-        pages
-            .contains("podrefresh_events_lost_total{")
-            .then_some(())
+        let counted = ["events_lost", "notify_lookups"];
+        let counted = counted.map(|it| pages.contains(&format!("podrefresh_{it}_total{{")));
+        (counted == [true, true]).then_some(())
     };
-    eventually("an Event to be lost", lost).await;
+    eventually("an Event to be lost and a question asked", lost).await;
     drop(events);
     (world, registries)
 }

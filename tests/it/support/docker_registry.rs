@@ -34,6 +34,8 @@ pub(crate) struct Protection<'a> {
     pub(crate) tokens: Option<&'a TokenService>,
     /// The registry that it is a pull-through mirror of.
     pub(crate) mirror_of: Option<&'a DockerRegistry>,
+    /// The URL that it tells of pushes, and the token that it shows there.
+    pub(crate) tells: Option<(&'a str, &'a str)>,
 }
 
 impl DockerRegistry {
@@ -67,6 +69,13 @@ impl DockerRegistry {
         }
         if let Some(remote) = protection.mirror_of {
             config["proxy"] = json!({"remoteurl": format!("http://{}", remote.host())});
+        }
+        if let Some((url, token)) = protection.tells {
+            // As docs/notify.md has it.
+            config["notifications"] = json!({"endpoints": [{
+                "name": "podrefresh", "url": url, "headers": {"Authorization": [format!("Bearer {token}")]},
+                "timeout": "5s", "threshold": 3, "backoff": "5s",
+            }]});
         }
         if let Some((authority, names)) = protection.tls {
             let names: Vec<&str> = names.iter().copied().chain(["127.0.0.1"]).collect();

@@ -76,6 +76,8 @@ pub(crate) struct Running {
     pub(crate) admin: SocketAddr,
     /// Its webhook.
     pub(crate) admission: SocketAddr,
+    /// Where registries tell it of pushes, if they may.
+    pub(crate) notify: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -250,6 +252,7 @@ impl World {
         Running {
             admin: controller.admin_addr().unwrap(),
             admission: controller.admission_addr().unwrap(),
+            notify: controller.notify_addr().unwrap(),
             stop: Some(stop),
             task: tokio::spawn(controller.run(async {
                 let _ = stopped.await;
