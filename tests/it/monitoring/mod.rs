@@ -300,7 +300,8 @@ fn each_alert_fires_when_it_should_and_not_before() {
             .map(|test| test["exp_samples"].is_array())
             .collect();
         fires.sort_unstable();
-        assert_eq!(fires, [false, true], "{name}: once not yet, once it does");
+        fires.dedup();
+        assert_eq!(fires, [false, true], "{name}: not always, and not never");
     }
     let folder = Folder::new();
     folder.write("rules.yaml", &rules().to_string());
