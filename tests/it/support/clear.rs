@@ -7,7 +7,7 @@ use kube::{
 };
 
 use super::{
-    kube::eventually,
+    kube::{OURS, eventually},
     world::{HOME, World},
 };
 
@@ -15,8 +15,9 @@ impl World {
     /// Takes away what an earlier world has left on a real cluster.
     pub(super) async fn clear(&self) {
         let namespaces: Api<Namespace> = Api::all(self.kube.0.clone());
-        let opted_in = ListParams::default().labels("podrefresh.io/enabled");
-        for namespace in namespaces.list(&opted_in).await.unwrap() {
+        let (label, value) = OURS;
+        let ours = ListParams::default().labels(&format!("{label}={value}"));
+        for namespace in namespaces.list(&ours).await.unwrap() {
             namespaces
                 .delete(&namespace.name_any(), &DeleteParams::default())
                 .await
@@ -24,7 +25,7 @@ impl World {
         }
         eventually("the last world to vanish", || async {
             namespaces
-                .list(&opted_in)
+                .list(&ours)
                 .await
                 .unwrap()
                 .items

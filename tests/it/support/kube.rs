@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 /// How long anything may take to come about before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What tells the namespaces of tests from all others.
+pub(crate) const OURS: (&str, &str) = ("app.kubernetes.io/part-of", "podrefresh-tests");
+
 /// An administrator's client.
 #[derive(Clone)]
 pub(crate) struct Kube(pub(crate) Client);
@@ -26,8 +29,10 @@ pub(crate) struct Kube(pub(crate) Client);
 impl Kube {
     /// Creates a namespace with labels and annotations.
     pub(crate) async fn namespace(&self, name: &str, labels: Value, annotations: Value) {
-        let namespace =
+        let mut namespace =
             json!({"metadata": {"name": name, "labels": labels, "annotations": annotations}});
+        let (label, value) = OURS;
+        namespace["metadata"]["labels"][label] = value.into();
         let namespaces = Api::<Namespace>::all(self.0.clone());
         namespaces
             .create(&PostParams::default(), &parse(namespace))
