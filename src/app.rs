@@ -160,8 +160,7 @@ impl Controller {
             certificate,
         } = self;
         let server = connection.server();
-        let (leading, led) = watch::channel(());
-        let (taking, taken) = watch::channel(());
+        let (staying, stayed) = watch::channel(());
         let (tell, told) = mpsc::channel(QUEUE);
         let (namespaces, namespaces_task) = Namespaces::start(server.clone());
         let (pods, pods_task) = Pods::start(server.clone(), Scope::default());
@@ -182,11 +181,12 @@ impl Controller {
                     notify_address: notify.as_ref().and_then(|it| it.reached),
                 };
                 let reserve = lease.margin();
-                let (leadership, election) = elect(server.clone(), lease, ended(led));
+                let (leadership, election) = elect(server.clone(), lease, ended(stayed.clone()));
                 (leadership, Some(election), reserve)
             }
         };
-        let notifying = notify.map(|it| it.serve(tell, &leadership, &metrics, taken.clone()));
+        let notifying =
+            notify.map(|it| it.serve(tell, &leadership, &metrics, settings.linger, stayed.clone()));
         let mut notifying = notifying.transpose()?;
         let mutator = Mutator {
             resolver: resolver.clone(),
@@ -220,8 +220,12 @@ impl Controller {
             admission,
             tls,
             router,
-            server::Limits::default(),
-            ended(taken)
+            server::Limits {
+                // The API server learns a moment later that we are not ready, and calls us until then.
+                linger: settings.linger,
+                ..server::Limits::default()
+            },
+            ended(stayed)
         ));
         let mut elect = pin!(OptionFuture::from(election).then(|over| match over {
             Some(()) => futures::future::ready(()).left_future(),
@@ -253,7 +257,7 @@ impl Controller {
         if let Some(fault) = fault {
             // Another replica need not wait until the Lease expires.
             drop(refreshing);
-            drop(leading);
+            drop(staying);
             if settings.lease_duration.is_some() {
                 let _ = tokio::time::timeout(FAREWELL, elect).await;
             }
@@ -262,22 +266,14 @@ impl Controller {
         info!("Stopping: unready, no more evictions, finishing the reviews under way");
         stopping.store(true, Ordering::Relaxed);
         drop(refreshing);
-        drop(leading);
-        let reviews = async {
-            // The API server learns a moment later that we are not ready, and calls us until then.
-            tokio::select! {
-                () = tokio::time::sleep(settings.linger) => drop(taking),
-                () = &mut serve => return,
-            }
-            serve.await;
-        };
+        drop(staying);
         let lease = async {
             if settings.lease_duration.is_some() {
                 elect.await;
             }
         };
         let notifications = OptionFuture::from(notifying);
-        let orderly = async { tokio::join!(reviews, notifications, lease) };
+        let orderly = async { tokio::join!(serve, notifications, lease) };
         // Readiness is still asked for, and certificates still turn, while the last reviews are answered.
         tokio::select! {
             _ = orderly => info!("Stopped"),

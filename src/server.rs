@@ -1,50 +1,38 @@
 //! Serves HTTP to clients that may be slow, many or hostile: HTTP/1.1 and HTTP/2 over TLS, or HTTP/1.1 in plain.
 //!
-//! The API server sends all its reviews over one HTTP/2 connection, so the streams of a connection never wait for
-//! each other: hyper gives each one its own task.
+//! An API server sends its reviews over HTTP/1.1 to a webhook behind a Service, one at a time on each of several
+//! connections that it keeps, and over one HTTP/2 connection to a webhook at a URL. So the streams of a connection never
+//! wait for each other: hyper gives each one its own task.
 
 use std::{
-    convert::Infallible,
     io,
     net::{Ipv4Addr, SocketAddr},
-    panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, Response, StatusCode},
-    response::IntoResponse,
-};
-use futures::FutureExt;
-use hyper::{
-    body::Incoming,
-    service::{Service, service_fn},
-};
+use axum::Router;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
 
 pub mod body;
+mod client;
 mod slots;
 mod stall;
 
-use slots::{Slot, Slots};
-use stall::Stall;
+use client::{Phase, Server};
+use slots::Slots;
 
 /// What a client may cost.
 #[derive(Debug, Clone)]
@@ -61,7 +49,9 @@ pub struct Limits {
     pub stall: Duration,
     /// A silent HTTP/2 connection is pinged this often, and closed when no answer comes for as long.
     pub ping: Duration,
-    /// What requests under way get to finish once the server is to stop.
+    /// How long connections are still taken once the server is to stop: clients learn only then to go elsewhere.
+    pub linger: Duration,
+    /// What requests under way then get to finish.
     pub drain: Duration,
 }
 
@@ -77,15 +67,12 @@ impl Default for Limits {
             streams: 1024,
             stall: Duration::from_secs(10),
             ping: Duration::from_secs(20),
+            linger: Duration::ZERO,
             // More than the longest deadline that a webhook may have by its default of 10 s.
             drain: Duration::from_secs(15),
         }
     }
 }
-
-/// How long a connection that has lost its place gets to say goodbye, and one that has just come, once the server is to
-/// stop, to say what it came for: its client would take the end for an answer, and try no other replica.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How many connections the kernel may hold ready for us: as many as it does for others.
 const BACKLOG: u32 = 1024;
@@ -132,7 +119,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Answers connections to `listener` with `router` until `shutdown` is done, then finishes what is under way.
+/// Answers connections to `listener` with `router` until `shutdown` is done and for [`Limits::linger`] after that, then
+/// finishes what is under way.
+///
+/// From `shutdown` on each answer over HTTP/1.1 is the last of its connection, and says so (RFC 9112, section 9.6). A
+/// connection closed between two answers could have the next request on its way, and Go repeats no POST.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -165,22 +156,26 @@ pub async fn serve_plain(
     accept(Arc::new(server), listener, shutdown).await;
 }
 
-/// Accepts connections until `shutdown` is done.
+/// Accepts connections until `shutdown` is done, and a little longer.
 async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let slots = Slots::new(server.limits.connections);
-    let (stop, stopped) = watch::channel(false);
-    let mut shutdown = pin!(shutdown);
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let mut lingered = pin!(async {
+        shutdown.await;
+        phase.send_replace(Phase::Lingering);
+        sleep(server.limits.linger).await;
+    });
     let begin = |stream| match slots.take(Instant::now()) {
         Some(slot) => drop(tokio::spawn(server.clone().client(
             stream,
             slot,
-            stopped.clone(),
+            phases.clone(),
         ))),
         None => debug!("A connection was closed at once: all others are busy"),
     };
     loop {
         tokio::select! {
-            () = &mut shutdown => break,
+            () = &mut lingered => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => begin(stream),
                 Err(error) => pause_after(&error).await,
@@ -196,10 +191,10 @@ async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: impl Futur
         });
         rest.for_each(begin);
     }
-    drop(stopped);
-    stop.send_replace(true);
+    drop(phases);
+    phase.send_replace(Phase::Draining);
     // Each connection holds a receiver until it ends.
-    if timeout(server.limits.drain, stop.closed()).await.is_err() {
+    if timeout(server.limits.drain, phase.closed()).await.is_err() {
         warn!("Stopped with requests under way, they took too long to finish");
     } else {
         info!("Finished all requests under way");
@@ -236,137 +231,6 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(limits.ping)
         .keep_alive_timeout(limits.ping);
     http
-}
-
-struct Server {
-    /// Plain without.
-    tls: Option<TlsAcceptor>,
-    http: auto::Builder<TokioExecutor>,
-    router: Router,
-    limits: Limits,
-}
-
-impl Server {
-    /// Serves one client until it leaves, or until it is to go: at the latest when the server has stopped.
-    async fn client(
-        self: Arc<Self>,
-        stream: TcpStream,
-        slot: Slot,
-        mut stopped: watch::Receiver<bool>,
-    ) {
-        // Answers are small and awaited.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(error = %error, "Could not set TCP_NODELAY: {error}");
-        }
-        let stream = Stall::new(stream, self.limits.stall);
-        let Some(tls) = &self.tls else {
-            return self.connection(stream, slot, stopped).await;
-        };
-        let stream = tokio::select! {
-            stream = self.handshake(tls, stream) => stream,
-            () = async {
-                until(&mut stopped).await;
-                sleep(GOODBYE).await;
-            } => None,
-            () = slot.lost() => None,
-        };
-        if let Some(stream) = stream {
-            self.connection(stream, slot, stopped).await;
-        }
-    }
-
-    /// Returns the encrypted stream, if the client gets that far in time.
-    async fn handshake<S>(&self, tls: &TlsAcceptor, stream: S) -> Option<TlsStream<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        match timeout(self.limits.greeting, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(error)) => {
-                debug!(error = %error, "A TLS handshake failed: {error}");
-                None
-            }
-            Err(_) => {
-                debug!("A TLS handshake took too long");
-                None
-            }
-        }
-    }
-
-    /// Answers one client until it leaves, breaks the rules, loses its slot, or `stopped` holds and all is answered.
-    async fn connection<S>(&self, stream: S, slot: Slot, mut stopped: watch::Receiver<bool>)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (greeted, mut greeting) = watch::channel(false);
-        let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(|request| {
-            greeted.send_if_modified(|greeted| !std::mem::replace(greeted, true));
-            let open = slot.request();
-            let answer = isolated(router.clone(), request);
-            async move {
-                let answer = answer.await;
-                drop(open);
-                answer
-            }
-        });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        // hyper's own timeout for heads must be as long as a connection may idle; who has never asked for
-        // anything gets no such patience.
-        let mut patience = pin!(sleep(self.limits.greeting));
-        let (mut is_greeted, mut is_stopping) = (false, false);
-        let ended = loop {
-            tokio::select! {
-                ended = connection.as_mut() => break Some(ended),
-                () = until(&mut greeting), if !is_greeted => {
-                    is_greeted = true;
-                    if is_stopping {
-                        connection.as_mut().graceful_shutdown();
-                    }
-                }
-                () = &mut patience, if !is_greeted => {
-                    return debug!("A connection was closed, it asked for nothing");
-                }
-                () = until(&mut stopped), if !is_stopping => {
-                    is_stopping = true;
-                    if is_greeted {
-                        connection.as_mut().graceful_shutdown();
-                    } else {
-                        let last_call = tokio::time::Instant::now() + GOODBYE;
-                        let end = patience.deadline().min(last_call);
-                        patience.as_mut().reset(end);
-                    }
-                }
-                () = slot.lost() => break None,
-            }
-        };
-        match ended {
-            Some(Ok(())) => {}
-            Some(Err(error)) => debug!(error = %error, "A connection broke: {error}"),
-            None => {
-                connection.as_mut().graceful_shutdown();
-                let _ = timeout(GOODBYE, connection).await;
-                debug!("A connection was closed, others needed its place");
-            }
-        }
-    }
-}
-
-/// Waits until it holds, or nobody is left to say so.
-async fn until(claim: &mut watch::Receiver<bool>) {
-    let _ = claim.wait_for(|holds| *holds).await;
-}
-
-/// Answers `request`, with a 500 if that panics; the connection and its other requests never notice.
-async fn isolated(
-    router: TowerToHyperService<Router>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let answering = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind();
-    answering.await.unwrap_or_else(|_| {
-        error!("Answered a request with 500: its handler panicked");
-        Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
-    })
 }
 
 #[cfg(test)]

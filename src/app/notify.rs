@@ -1,6 +1,9 @@
 //! Binds the port where registries tell of pushes, and finds out how other replicas reach it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -46,12 +49,13 @@ impl Notify {
         self.listener.local_addr()
     }
 
-    /// Returns what serves it until the sender of `stopped` is gone.
+    /// Returns what serves it until the sender of `stopped` is gone, and for `linger` after that.
     pub(super) fn serve(
         self,
         pushes: mpsc::Sender<Push>,
         leadership: &Leadership,
         metrics: &Metrics,
+        linger: Duration,
         stopped: watch::Receiver<()>,
     ) -> anyhow::Result<BoxFuture<'static, ()>> {
         let address = self.addr()?;
@@ -71,7 +75,7 @@ impl Notify {
             token: self.token,
             metrics: metrics.clone(),
         };
-        let serving = notify::serve(self.listener, parts, ended(stopped));
+        let serving = notify::serve(self.listener, parts, linger, ended(stopped));
         Ok(serving.context("cannot reach other replicas")?.boxed())
     }
 }

@@ -38,6 +38,7 @@ const LIMITS: server::Limits = server::Limits {
     streams: 1,
     stall: Duration::from_secs(10),
     ping: Duration::from_secs(20),
+    linger: Duration::ZERO,
     // More than a body and two tries to tell the leader may take.
     drain: Duration::from_secs(15),
 };
@@ -55,12 +56,13 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
-/// Takes what registries tell at `listener` until `shutdown`.
+/// Takes what registries tell at `listener` until `shutdown`, and for `linger` after that.
 ///
 /// Fails when the client for other replicas cannot be made. Needs rustls' default provider installed.
 pub fn serve(
     listener: TcpListener,
     parts: Parts,
+    linger: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = ()>, reqwest::Error> {
     let relay = relay::Relay::new(parts.leadership.leader(), parts.token.clone())?;
@@ -73,5 +75,6 @@ pub fn serve(
         intake: Intake::new(router::BODIES),
     };
     let router = router::router(desk);
-    Ok(server::serve_plain(listener, router, LIMITS, shutdown))
+    let limits = server::Limits { linger, ..LIMITS };
+    Ok(server::serve_plain(listener, router, limits, shutdown))
 }

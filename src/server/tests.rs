@@ -13,6 +13,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream as Client};
 
 use super::*;
 
+mod ending;
 mod hostile;
 
 /// How long a test waits for what must happen.
@@ -249,62 +250,6 @@ async fn plain_http_and_noise_are_no_handshake() {
     }
     let answer = server.client(&["h2"]).get(server.url("/")).send().await;
     assert_eq!(answer.unwrap().status(), 200);
-}
-
-#[tokio::test]
-async fn what_is_under_way_is_finished_before_the_end() {
-    for alpn in ["h2", "http/1.1"] {
-        let mut server = start(Limits::default()).await;
-        // A connection that does not get anywhere is not waited for.
-        let _half_open = TcpStream::connect(server.address).await.unwrap();
-        let client = server.client(&[alpn]);
-        let waiting = tokio::spawn(client.get(server.url("/wait")).send());
-        server.waiting.notified().await;
-        server.stop.take().unwrap().send(()).unwrap();
-        // Refused means that the server has heard of its end.
-        while server.connect().await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-        assert!(!server.task.is_finished());
-        server.release.notify_one();
-        let waited = waiting.await.unwrap().unwrap().text().await.unwrap();
-        assert_eq!(waited, "waited");
-        timeout(SOON, server.task).await.unwrap().unwrap();
-    }
-}
-
-#[tokio::test]
-async fn who_has_just_come_is_still_answered() {
-    let mut server = start(Limits::default()).await;
-    let greeted = server.connect().await.unwrap();
-    let accepted = TcpStream::connect(server.address).await.unwrap();
-    server.stop.take().unwrap().send(()).unwrap();
-    while TcpStream::connect(server.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
-    for mut client in [greeted, server.greet(accepted).await.unwrap()] {
-        client
-            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .await
-            .unwrap();
-        let (answer, _) = until_closed(&mut client).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-    timeout(SOON, server.task).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn what_never_finishes_is_not_waited_for() {
-    let mut server = start(Limits {
-        drain: SHORT,
-        ..Limits::default()
-    })
-    .await;
-    let client = server.client(&["h2"]);
-    let _waiting = tokio::spawn(client.get(server.url("/wait")).send());
-    server.waiting.notified().await;
-    server.stop.take().unwrap().send(()).unwrap();
-    timeout(SOON, server.task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
