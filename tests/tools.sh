@@ -24,6 +24,7 @@ debian=(
     cc:gcc+libc6-dev
     docker-registry:docker-registry
     htpasswd:apache2-utils
+    openssl:openssl
     skopeo:skopeo
     promtool:prometheus
     prometheus:prometheus

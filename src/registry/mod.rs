@@ -2,6 +2,7 @@
 
 mod allowance;
 mod challenge;
+mod client_certificate;
 mod compare;
 mod content;
 mod endpoint;
@@ -11,6 +12,7 @@ pub mod fuzz;
 mod host;
 mod hosts;
 mod manifest;
+mod pem;
 mod place;
 mod platform;
 mod pool;
@@ -18,6 +20,7 @@ mod resolver;
 mod retry_after;
 mod session;
 mod silence;
+mod tls;
 mod token;
 mod transport;
 
@@ -37,8 +40,9 @@ pub use fault::{Fault, LookupError};
 pub use hosts::{BadEndpoint, RegistryUrl};
 pub use hosts::{HostsDir, HostsDirError, HostsFault, NotHosts};
 pub use manifest::Deciding;
+pub use pem::BadPem;
 pub use platform::BuiltFor;
-pub use pool::Network;
+pub use pool::{Network, NetworkError};
 pub use resolver::{Resolver, Settings};
 
 /// A failure is not asked about again for so long. Long enough to spare a registry a crowd of

@@ -11,8 +11,9 @@ use super::{
     endpoint::Endpoint,
     host::Host,
     hosts::{Address, Hosts, Reading, RegistryUrl},
-    pool::{Pools, Tls},
+    pool::Pools,
     session::Session,
+    tls::Tls,
     token::Tokens,
     transport::Transport,
 };

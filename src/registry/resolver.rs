@@ -7,11 +7,12 @@ use tokio::time::Instant;
 mod manifests;
 
 use super::{
-    Allowance, Answer, Fault, KEEP_FAILURE, Lookup, LookupError, Manifest, Network,
+    Allowance, Answer, Fault, KEEP_FAILURE, Lookup, LookupError, Manifest, Network, NetworkError,
     hosts::{Hosts, HostsDir, RegistryUrl},
     place::{Limits, Place, Places, Told},
-    pool::{Pools, Tls},
+    pool::Pools,
     session::{Found, Session},
+    tls::Tls,
     transport::Transport,
 };
 use crate::{
@@ -89,16 +90,17 @@ impl Default for Settings {
 impl Resolver {
     /// Returns a resolver that asks with the credentials of `keychain`.
     ///
-    /// Fails when an extra root certificate cannot be read. TLS needs rustls' default provider installed.
+    /// Fails when an extra root certificate cannot be read.
     pub fn new(
         settings: Settings,
         keychain: Keychain,
         metrics: Metrics,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, NetworkError> {
         // A host that lets connections hang leaves time for its error to be told.
         let connect_timeout = settings.lookup_timeout / 2;
         let pools = Arc::new(Pools::new(&settings.network, connect_timeout)?);
-        let transport = Transport::new(pools.of(&Tls::default())?, metrics.clone());
+        let clients = pools.of(&Tls::default()).map_err(NetworkError::Client)?;
+        let transport = Transport::new(clients, metrics.clone());
         let hosts =
             (settings.hosts).map(|dir| Hosts::new(dir, Arc::clone(&pools), metrics.clone()));
         let limits = Limits {

@@ -29,10 +29,10 @@ pub(super) enum Capability {
 #[serde(from = "Strings")]
 pub(super) struct Paths(pub(super) Vec<PathBuf>);
 
-/// The paths of a client's certificate and its key.
-#[derive(Deserialize)]
-#[serde(try_from = "Pairs")]
-pub(super) struct Pair(pub(super) PathBuf, pub(super) PathBuf);
+/// The paths of client certificates and their keys, perhaps in one file.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "OneOrMany")]
+pub(super) struct Pairs(pub(super) Vec<(PathBuf, PathBuf)>);
 
 /// Headers that go with each request.
 #[derive(Default, Deserialize)]
@@ -57,9 +57,9 @@ enum Strings {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a file with a certificate and its key, or a list of it or of one pair of files"
+    expecting = "expected a file with a certificate and its key, or a list of such files and of pairs"
 )]
-enum Pairs {
+enum OneOrMany {
     One(String),
     Many(Vec<Strings>),
 }
@@ -128,26 +128,24 @@ impl From<Strings> for Paths {
     }
 }
 
-impl TryFrom<Pairs> for Pair {
+impl TryFrom<OneOrMany> for Pairs {
     type Error = &'static str;
 
-    fn try_from(pairs: Pairs) -> Result<Self, Self::Error> {
-        let mut pairs = match pairs {
-            Pairs::One(file) => vec![Strings::One(file)],
-            Pairs::Many(pairs) => pairs,
+    fn try_from(written: OneOrMany) -> Result<Self, Self::Error> {
+        let pairs = match written {
+            OneOrMany::One(file) => vec![Strings::One(file)],
+            OneOrMany::Many(pairs) => pairs,
         };
-        if pairs.len() > 1 {
-            return Err("expected one client certificate, not several");
-        }
-        match pairs.pop() {
-            Some(Strings::One(file)) => Ok(Self(PathBuf::from(&file), file.into())),
-            Some(Strings::Many(files)) => {
+        let pairs = pairs.into_iter().map(|pair| match pair {
+            Strings::One(file) => Ok((PathBuf::from(&file), file.into())),
+            Strings::Many(files) => {
                 let files: Result<[String; 2], _> = files.try_into();
-                let [certificate, key] = files.map_err(|_| "expected a certificate and its key")?;
-                Ok(Self(certificate.into(), key.into()))
+                let [certificate, key] =
+                    files.map_err(|_| "expected pairs of a certificate and its key")?;
+                Ok((certificate.into(), key.into()))
             }
-            None => Err("expected a certificate and its key"),
-        }
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -6,7 +6,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use url::Url;
 
-use super::fields::{Address, Capability, DialTimeout, Headers, Pair, Paths, Tables};
+use super::fields::{Address, Capability, DialTimeout, Headers, Pairs, Paths, Tables};
 
 /// One address, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub(super) struct Written {
     /// Whether it may say what a tag means.
     pub(super) resolves: bool,
     pub(super) authorities: Vec<PathBuf>,
-    /// A certificate and its key, perhaps in one file.
-    pub(super) client: Option<(PathBuf, PathBuf)>,
+    /// Certificates and their keys, each two perhaps in one file.
+    pub(super) clients: Vec<(PathBuf, PathBuf)>,
     pub(super) skip_verify: bool,
     pub(super) headers: HeaderMap,
     pub(super) dial_timeout: Option<Duration>,
@@ -42,7 +42,8 @@ struct File {
     #[serde(default)]
     capabilities: Vec<Capability>,
     ca: Option<Paths>,
-    client: Option<Pair>,
+    #[serde(default)]
+    client: Pairs,
     skip_verify: Option<bool>,
     #[serde(default)]
     override_path: bool,
@@ -56,7 +57,8 @@ struct Table {
     #[serde(default)]
     capabilities: Vec<Capability>,
     ca: Option<Paths>,
-    client: Option<Pair>,
+    #[serde(default)]
+    client: Pairs,
     skip_verify: Option<bool>,
     #[serde(default)]
     override_path: bool,
@@ -93,7 +95,7 @@ impl Table {
             // Nothing said is everything.
             resolves: resolves || self.capabilities.is_empty(),
             authorities: self.ca.map(|Paths(paths)| paths).unwrap_or_default(),
-            client: self.client.map(|Pair(certificate, key)| (certificate, key)),
+            clients: self.client.0,
             skip_verify: self.skip_verify.unwrap_or(false),
             headers: self.header.0,
             dial_timeout: self.dial_timeout.map(|DialTimeout(time)| time),
@@ -173,13 +175,7 @@ mod tests {
         let of = |text: &str| parse(text).unwrap().remove(0);
         assert_eq!(of("ca = 'a.pem'").authorities, [PathBuf::from("a.pem")]);
         assert_eq!(of("ca = ['a', 'b']").authorities.len(), 2);
-        let pair = |a: &str, b: &str| Some((PathBuf::from(a), PathBuf::from(b)));
-        assert_eq!(of("client = 'a.pem'").client, pair("a.pem", "a.pem"));
-        assert_eq!(of("client = ['a.pem']").client, pair("a.pem", "a.pem"));
-        assert_eq!(
-            of("client = [['a.crt', 'a.key']]").client,
-            pair("a.crt", "a.key")
-        );
+        assert_eq!(of("ca = []").authorities.len(), 0);
         assert!(of("skip_verify = true").skip_verify);
         assert_eq!(
             of("dial_timeout = '1s'").dial_timeout,
@@ -189,6 +185,33 @@ mod tests {
         assert_eq!(headers.get_all("x-a").iter().count(), 2);
         assert_eq!(headers.len(), 3);
         assert!(!format!("{headers:?}").contains("hunter2"));
+    }
+
+    #[track_caller]
+    fn check_clients(value: &str, expected: &[(&str, &str)]) {
+        let pairs: Vec<(PathBuf, PathBuf)> = (expected.iter())
+            .map(|(certificate, key)| (certificate.into(), key.into()))
+            .collect();
+        let text = format!("[host.'a.test']\nclient = {value}");
+        let all = parse(&text).unwrap();
+        assert_eq!((&all[0].clients, &all[1].clients), (&pairs, &vec![]));
+        let server = parse(&format!("client = {value}")).unwrap().remove(0);
+        assert_eq!(server.clients, pairs);
+    }
+
+    #[test]
+    fn client_certificates_are_files_and_pairs_of_files_in_order() {
+        let both = ("a.pem", "a.pem");
+        check_clients("'a.pem'", &[both]);
+        check_clients("['a.pem']", &[both]);
+        check_clients("['a.pem', '/b']", &[both, ("/b", "/b")]);
+        let (b, c) = (("b.crt", "b.key"), ("c.crt", "/c.key"));
+        check_clients("[['b.crt', 'b.key']]", &[b]);
+        check_clients("[['c.crt', '/c.key'], ['b.crt', 'b.key']]", &[c, b]);
+        check_clients("[['b.crt', 'b.key'], 'a.pem']", &[b, both]);
+        check_clients("['a.pem', ['b.crt', 'b.key']]", &[both, b]);
+        check_clients("[]", &[]);
+        check_clients("[['a.pem', 'a.pem']]", &[both]);
     }
 
     #[track_caller]
@@ -214,9 +237,12 @@ mod tests {
         check(fly, 2, "pull, resolve or push");
         check("[host.'a.test']\nskip_verify = 'yes'", 2, "boolean");
         check("[host.'a.test']\nca = 5", 2, "a string or a list");
-        check("client = [['a', 'b'], ['c', 'd']]", 1, "not several");
-        check("client = [['a']]", 1, "its key");
-        check("client = []", 1, "its key");
+        check("client = [['a']]", 1, "pairs of a certificate");
+        check("\nclient = [['a', 'b'], ['c', 'd', 'e']]", 2, "pairs of");
+        check("client = ['a', []]", 1, "pairs of a certificate");
+        check("client = 5", 1, "or a list of such files");
+        check("client = ['a', 5]", 1, "or a list of such files");
+        check("client = [[['a', 'b']]]", 1, "or a list of such files");
         check("dial_timeout = '0s'", 1, "such as 5s");
         check("[header]\nx = \"hunter2\\n\"", 1, "a header may hold");
         check("[header]\n'a b' = 'hunter2'", 1, "names of headers");

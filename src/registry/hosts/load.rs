@@ -7,11 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use reqwest::{Certificate, header::HeaderMap};
+use reqwest::header::HeaderMap;
 use url::Url;
 
 use super::file::{NotHosts, Written, parse};
-use crate::registry::pool::Tls;
+use crate::registry::{
+    client_certificate::{ClientCertificate, NotClient},
+    pem,
+    tls::Tls,
+};
 
 /// No file here is larger than the ConfigMap or Secret it commonly comes from.
 const MAX_BYTES: u64 = 1 << 20;
@@ -125,7 +129,7 @@ pub(super) fn load(folder: &Path) -> Result<Vec<Address>, HostsFault> {
     resolving.map(|written| address(written, folder)).collect()
 }
 
-/// Returns what docker's layout of such a folder says: authorities in `.crt`, a client in `.cert` and `.key`.
+/// Returns what docker's layout of such a folder says: authorities in `.crt`, clients in `.cert` and `.key`.
 fn certificates(folder: &Path) -> io::Result<Written> {
     let mut written = Written {
         resolves: true,
@@ -137,10 +141,10 @@ fn certificates(folder: &Path) -> io::Result<Written> {
     for path in paths.into_iter().filter(|path| path.is_file()) {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => written.authorities.push(path),
-            Some("cert") if written.client.is_none() => {
+            Some("cert") => {
                 let key = path.with_extension("key");
                 let key = if key.exists() { key } else { path.clone() };
-                written.client = Some((path, key));
+                written.clients.push((path, key));
             }
             _ => {}
         }
@@ -149,31 +153,18 @@ fn certificates(folder: &Path) -> io::Result<Written> {
 }
 
 fn address(written: Written, folder: &Path) -> Result<Address, HostsFault> {
-    let get = |path: &PathBuf| {
-        // An absolute path stays what it is.
-        let path = folder.join(path);
-        read(&path).map_err(|error| HostsFault::unreadable(&path, error))
-    };
-    let client = match &written.client {
-        None => None,
-        Some((certificate, key)) if certificate == key => Some(get(certificate)?),
-        Some((certificate, key)) => Some([get(certificate)?, vec![b'\n'], get(key)?].concat()),
-    };
+    // An absolute path stays what it is.
     let authorities = written.authorities.iter().map(|path| {
-        let bundle = get(path)?;
         let path = folder.join(path);
-        match Certificate::from_pem_bundle(&bundle) {
-            Ok(found) if found.is_empty() => Err(HostsFault::certificate(
-                &path,
-                "it holds no certificate in PEM",
-            )),
-            Ok(_) => Ok(bundle),
-            Err(error) => Err(HostsFault::certificate(&path, error)),
-        }
+        let bundle = get(&path)?;
+        pem::authorities(&bundle).map_err(|error| HostsFault::certificate(&path, error))
     });
+    let clients = written.clients.iter();
+    let clients =
+        clients.map(|(certificate, key)| client(&folder.join(certificate), &folder.join(key)));
     let tls = Tls {
-        authorities: authorities.collect::<Result<_, _>>()?,
-        client,
+        authorities: authorities.collect::<Result<Vec<_>, _>>()?.concat(),
+        clients: clients.collect::<Result<_, _>>()?,
         skip_verify: written.skip_verify,
         dial_timeout: written.dial_timeout,
     };
@@ -182,6 +173,21 @@ fn address(written: Written, folder: &Path) -> Result<Address, HostsFault> {
         headers: written.headers,
         tls,
     })
+}
+
+/// Reads a client certificate. Only its own file is searched for the certificate, and only the key's for the key.
+fn client(certificate: &Path, key: &Path) -> Result<ClientCertificate, HostsFault> {
+    let chain = pem::certificates(&get(certificate)?);
+    let chain = chain.map_err(|error| HostsFault::certificate(certificate, error))?;
+    let private = pem::key(&get(key)?).map_err(|error| HostsFault::certificate(key, error))?;
+    ClientCertificate::new(certificate, chain, &private).map_err(|error| match error {
+        NotClient::Certificate => HostsFault::certificate(certificate, error),
+        NotClient::Key(_) | NotClient::Mismatch(_) => HostsFault::certificate(key, error),
+    })
+}
+
+fn get(path: &Path) -> Result<Vec<u8>, HostsFault> {
+    read(path).map_err(|error| HostsFault::unreadable(path, error))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! Where a `certs.d` sends lookups.
 
+mod clients;
 mod trust;
 
 use super::{

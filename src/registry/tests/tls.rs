@@ -6,9 +6,10 @@ use rcgen::{
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    server::{Acceptor, WebPkiClientVerifier},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::*;
 use crate::error::Chain;
@@ -132,4 +133,30 @@ async fn a_server_without_tls_is_not_spoken_to() {
         .await;
     assert_eq!(error.unwrap_err().label(), "unreachable");
     assert_eq!(server.count("GET"), 0);
+}
+
+#[tokio::test]
+async fn the_name_and_both_versions_of_http_are_offered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let hello = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+        let start = start.unwrap();
+        let hello = start.client_hello();
+        let versions: Vec<Vec<u8>> = hello.alpn().unwrap().map(<[u8]>::to_vec).collect();
+        (hello.server_name().unwrap().to_owned(), versions)
+    });
+    let network = Network {
+        extra_roots: vec![Authority::new().pem.into()],
+        addresses: vec![(NAME.to_owned(), address)],
+    };
+    let server = Server::start(manifest).await;
+    let mut lookup = lookup(&server, "app:1", "shop", &[]);
+    lookup.image = Arc::new(format!("{NAME}:{}/app:1", address.port()).parse().unwrap());
+    let resolver = resolver_over(network, None);
+    let answer = resolver.digest(&lookup, Duration::ZERO).await;
+    assert_eq!(answer.unwrap_err().label(), "unreachable");
+    let versions = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    assert_eq!(hello.await.unwrap(), (NAME.to_owned(), versions));
 }

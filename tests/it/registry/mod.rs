@@ -1,6 +1,7 @@
 //! What a tag means: asked of Debian's docker-registry, and of one that misbehaves.
 
 mod accounts;
+mod client_certificates;
 mod crowd;
 mod faults;
 mod login;

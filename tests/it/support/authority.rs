@@ -32,11 +32,25 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Returns its key, for programs that sign in its name.
+    pub(crate) fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// Returns a server's certificate for these names and addresses, and its key, both as PEM.
     pub(crate) fn certificate(&self, names: &[&str]) -> (String, String) {
+        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// Returns a client's certificate, and its key, both as PEM.
+    pub(crate) fn client(&self) -> (String, String) {
+        self.sign(&["puller"], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn sign(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         let key = KeyPair::generate().unwrap();
         (
             params.signed_by(&key, &self.0).unwrap().pem(),

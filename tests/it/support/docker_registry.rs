@@ -20,6 +20,8 @@ pub(crate) struct DockerRegistry {
     child: Child,
     address: String,
     ca: Option<String>,
+    /// A certificate and its key, where only clients that have one are let in.
+    client: Option<String>,
     _folder: Folder,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct Protection<'a> {
     pub(crate) user: Option<(&'a str, &'a str)>,
     /// The authority, and the names besides 127.0.0.1, of its certificate; plain http without.
     pub(crate) tls: Option<(&'a Authority, &'a [&'a str])>,
+    /// The authority of the certificates of clients, none of whom is let in without; needs `tls`.
+    pub(crate) clients: Option<&'a Authority>,
     /// Whose tokens let one in, instead of a password.
     pub(crate) tokens: Option<&'a TokenService>,
     /// The registry that it is a pull-through mirror of.
@@ -86,6 +90,10 @@ impl DockerRegistry {
             );
             config["http"]["tls"] = json!({"certificate": certificate, "key": key});
         }
+        if let Some(authority) = protection.clients {
+            let bundle = folder.write("clients.crt", &authority.pem());
+            config["http"]["tls"]["clientcas"] = json!([bundle]);
+        }
         // JSON is YAML.
         let config = folder.write("config.yml", &config.to_string());
         let log = folder.path().join("log");
@@ -100,10 +108,12 @@ impl DockerRegistry {
             .unwrap();
         // From here on a panic ends the registry, too.
         let ca = protection.tls.map(|(authority, _)| authority.pem());
+        let client = protection.clients.map(Authority::client);
         let mut registry = Self {
             child,
             address: String::new(),
             ca,
+            client: client.map(|(certificate, key)| certificate + &key),
             _folder: folder,
         };
         registry.address = eventually("docker-registry to listen", || {
@@ -140,11 +150,13 @@ impl DockerRegistry {
             .ca
             .iter()
             .map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
-        let http = reqwest::Client::builder()
+        let client =
+            (self.client.iter()).map(|pem| reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
+        let builder = reqwest::Client::builder()
             .no_proxy()
-            .tls_certs_only(certificates)
-            .build()
-            .unwrap();
+            .tls_certs_only(certificates);
+        let http = client.fold(builder, reqwest::ClientBuilder::identity);
+        let http = http.build().unwrap();
         let url = format!("{scheme}://{}/v2/", self.address);
         eventually("docker-registry to answer", || async {
             http.get(&url).send().await.ok()

@@ -3,7 +3,10 @@
 use super::*;
 
 /// Asks a server with TLS as `registry.test`, whose folder holds `files`.
-async fn trust(tls: tokio_rustls::TlsAcceptor, files: &[(&str, &str)]) -> Result<(), &'static str> {
+pub(super) async fn trust(
+    tls: tokio_rustls::TlsAcceptor,
+    files: &[(&str, &str)],
+) -> Result<(), &'static str> {
     let server = Server::start_with(Some(tls), manifest).await;
     // The port is the test's; the name is the certificate's.
     let root = format!("server = 'https://{NAME}:{}'\n", server.address().port());
@@ -49,43 +52,6 @@ async fn nobody_is_verified_where_that_is_written() {
         let file = ("hosts.toml", "skip_verify = false");
         assert_eq!(trust(tls(), &[file]).await, Err("tls"), "{name} {year}");
     }
-}
-
-#[tokio::test]
-async fn a_client_certificate_is_shown() {
-    let (ours, clients) = (Authority::new(), Authority::new());
-    let (certificate, key) = clients.sign("puller", 2999);
-    let tls = || ours.server_for(NAME, 2999, Some(&clients));
-    let ca = ("ca.pem", ours.pem.as_str());
-    let (crt, pem) = (certificate.pem(), key.serialize_pem());
-    let files = [ca, ("c.crt", &crt), ("c.key", &pem)];
-    let file = ("hosts.toml", "ca = 'ca.pem'\nclient = [['c.crt', 'c.key']]");
-    assert_eq!(trust(tls(), &[&files[..], &[file]].concat()).await, Ok(()));
-    let both = crt.clone() + &pem;
-    let file = ("hosts.toml", "ca = 'ca.pem'\nclient = 'both.pem'");
-    assert_eq!(trust(tls(), &[ca, file, ("both.pem", &both)]).await, Ok(()));
-    let file = ("hosts.toml", "ca = 'ca.pem'");
-    let refused = trust(tls(), &[ca, file]).await;
-    assert!(matches!(refused, Err("tls" | "unreachable")), "{refused:?}");
-}
-
-#[tokio::test]
-async fn a_folder_in_dockers_layout_has_authorities_and_a_client() {
-    let (ours, clients) = (Authority::new(), Authority::new());
-    let (certificate, key) = clients.sign("puller", 2999);
-    let server =
-        Server::start_with(Some(ours.server_for(NAME, 2999, Some(&clients))), manifest).await;
-    let world = World::new(&[], &[(NAME, &server)]);
-    let port = server.address().port();
-    let folder = format!("{NAME}_{port}_");
-    world.dir.write(&format!("{folder}/ca.crt"), &ours.pem);
-    world
-        .dir
-        .write(&format!("{folder}/client.cert"), certificate.pem());
-    world
-        .dir
-        .write(&format!("{folder}/client.key"), key.serialize_pem());
-    world.ask(&format!("{NAME}:{port}/app")).await.unwrap();
 }
 
 #[tokio::test]
