@@ -22,6 +22,7 @@ use rustls::{
 use tracing::warn;
 
 use self::x509::Fields;
+use super::unanswered::Shown;
 
 /// A certificate with those that lead to its authority, and its key.
 ///
@@ -127,6 +128,7 @@ impl ResolvesClientCert for FirstAccepted {
         let mut certificates = self.certificates.iter();
         let accepted =
             certificates.find(|certificate| certificate.is_accepted(authorities, schemes));
+        Shown(accepted.map(|certificate| Arc::clone(&certificate.file))).tell();
         // The host may go on without, and what it answers need not say why. Its every connection would.
         if accepted.is_none() && self.has_certs() && !self.told.swap(true, Ordering::Relaxed) {
             warn!(

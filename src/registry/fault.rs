@@ -1,8 +1,11 @@
 //! What can go wrong between a reference and its digest.
 
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::HostsFault;
+use super::{
+    HostsFault,
+    unanswered::{Shown, Unanswered},
+};
 use crate::{
     credentials::{Candidates, Problem},
     error::Chain,
@@ -46,10 +49,10 @@ pub enum Fault {
     },
     /// There is no connection, or it broke.
     #[error("it cannot be reached")]
-    Unreachable(#[source] Arc<reqwest::Error>),
-    /// The connection is not safe: certificate or protocol.
+    Unreachable(#[source] Arc<Unanswered>),
+    /// The connection is not safe: certificate, either side's, or protocol.
     #[error("it cannot be trusted")]
-    Tls(#[source] Arc<reqwest::Error>),
+    Tls(#[source] Arc<Unanswered>),
     /// There was no answer in time.
     #[error("no answer within {}", seconds(after))]
     Timeout {
@@ -221,25 +224,14 @@ impl Fault {
         }
     }
 
-    /// Translates a failed request.
-    pub(super) fn of_request(error: reqwest::Error) -> Self {
-        // URLs name scopes and services; the error names the host already.
-        let error = Arc::new(error.without_url());
-        match is_tls(&*error) {
+    /// Translates a failed request, for which the host was `shown` that if it asked for a client certificate.
+    pub(super) fn of_request(error: reqwest::Error, shown: Option<Shown>) -> Self {
+        let error = Arc::new(Unanswered::new(error, shown));
+        match error.is_tls() {
             true => Self::Tls(error),
             false => Self::Unreachable(error),
         }
     }
-}
-
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    // An io::Error's source is its content's source: the content itself has to be asked for.
-    let content = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || content.is_some_and(|content| is_tls(content))
-        || error.source().is_some_and(is_tls)
 }
 
 /// Displays a duration for people: whole seconds, unless there are few.

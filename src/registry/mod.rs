@@ -23,6 +23,7 @@ mod silence;
 mod tls;
 mod token;
 mod transport;
+mod unanswered;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ pub use pem::BadPem;
 pub use platform::BuiltFor;
 pub use pool::{Network, NetworkError};
 pub use resolver::{Resolver, Settings};
+pub use unanswered::Unanswered;
 
 /// A failure is not asked about again for so long. Long enough to spare a registry a crowd of
 /// equal pods, short enough not to be noticed by a person who has just mended something.

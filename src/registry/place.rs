@@ -212,7 +212,8 @@ impl Places {
         let (transport, tokens) = if is_plain {
             (self.transport.clone(), Arc::clone(&self.tokens))
         } else {
-            let clients = self.pools.of(&address.tls).map_err(Fault::of_request)?;
+            let clients = self.pools.of(&address.tls);
+            let clients = clients.map_err(|error| Fault::of_request(error, None))?;
             let headers = address.headers.clone();
             let transport = self.transport.over(clients, endpoint.root(), headers);
             // Its token service is trusted as the registry itself, and by no other registry's rules.

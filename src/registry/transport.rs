@@ -9,7 +9,7 @@ use reqwest::{
 use tokio::time::sleep;
 use url::{Origin, Url};
 
-use super::{Fault, endpoint::is_loopback, pool::Clients, retry_after};
+use super::{Fault, endpoint::is_loopback, pool::Clients, retry_after, unanswered};
 use crate::observe::metrics::{Metrics, Outcome};
 
 /// Tries of one request. A registry that fails thrice in a row fails, and the next lookup is not far.
@@ -91,7 +91,8 @@ impl Transport {
             metrics: &self.metrics,
             outcome: "timeout",
         };
-        let answer = client.execute(request).await.map_err(Fault::of_request);
+        let (answer, shown) = unanswered::watch(client.execute(request)).await;
+        let answer = answer.map_err(|error| Fault::of_request(error, shown));
         count.outcome = match &answer {
             Ok(response) => class(response.status()),
             Err(fault) => fault.label(),
@@ -122,7 +123,8 @@ pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Ve
         return Err(TOO_LONG);
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(Fault::of_request)? {
+    let broken = |error| Fault::of_request(error, None);
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > limit {
             return Err(TOO_LONG);
         }
