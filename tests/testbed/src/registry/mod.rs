@@ -49,6 +49,10 @@ pub struct Options {
     pub certificate: Option<Certificate>,
     /// What is asked of clients.
     pub auth: Auth,
+    /// Whom it is asked of: clients whose `User-Agent` begins so. Of all when `None`.
+    ///
+    /// For nodes that know no pull secrets: they get in, and who is under test does not.
+    pub asked_agents: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -57,6 +61,7 @@ impl Default for Options {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             certificate: None,
             auth: Auth::Anonymous,
+            asked_agents: None,
         }
     }
 }
@@ -66,6 +71,7 @@ struct State {
     url: String,
     content: Mutex<content::Content>,
     door: Mutex<auth::Door>,
+    asked_agents: Option<&'static str>,
     faults: fault::Faults,
     journal: journal::Journal,
 }
@@ -96,6 +102,7 @@ impl Registry {
             url: format!("{scheme}://{address}"),
             content: Mutex::default(),
             door: Mutex::new(auth::Door::new(options.auth)),
+            asked_agents: options.asked_agents,
             faults: fault::Faults::default(),
             journal: journal::Journal::default(),
         });

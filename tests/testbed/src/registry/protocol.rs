@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, LOCATION, RANGE, WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, LOCATION, RANGE, USER_AGENT,
+    WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
@@ -34,6 +35,13 @@ impl Asked {
 
     fn reads(&self) -> bool {
         self.parts.method == Method::GET || self.parts.method == Method::HEAD
+    }
+
+    fn agent(&self) -> &str {
+        let agent = self.parts.headers.get(USER_AGENT);
+        agent
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     fn realm(&self) -> Option<&str> {
@@ -69,12 +77,16 @@ impl State {
         if asked.route.kind == Kind::Token {
             return self.token(asked);
         }
-        let admitted = lock(&self.door).admit(
-            &asked.claim,
-            &asked.parts.method,
-            &asked.route.repository,
-            Instant::now(),
-        );
+        let is_asked = |agents| asked.agent().starts_with(agents);
+        let admitted = match self.asked_agents.is_none_or(is_asked) {
+            true => lock(&self.door).admit(
+                &asked.claim,
+                &asked.parts.method,
+                &asked.route.repository,
+                Instant::now(),
+            ),
+            false => Ok(None),
+        };
         match admitted {
             Ok(user) => (
                 self.serve(asked).unwrap_or_else(|error| refusal(&error)),

@@ -175,6 +175,23 @@ async fn basic_wants_the_right_password() {
 }
 
 #[tokio::test]
+async fn only_agents_that_are_to_be_asked_need_credentials() {
+    // The client names itself `testbed`.
+    for (asked_agents, is_let_in) in [(None, false), (Some("test"), false), (Some("other"), true)] {
+        let registry = Registry::start(Options {
+            auth: Auth::Basic(vec![User::new("alice", "secret")]),
+            asked_agents,
+            ..Options::default()
+        })
+        .await
+        .unwrap();
+        registry.store("app", "latest", &Format::Oci.image("linux/amd64", "one"));
+        let resolved = client().resolve(registry.url(), "app", "latest").await;
+        assert_eq!(resolved.is_ok(), is_let_in, "{asked_agents:?}");
+    }
+}
+
+#[tokio::test]
 async fn bearer_tokens_come_from_the_registrys_own_endpoint() {
     let registry = with_auth(Auth::Bearer(Bearer::new([User::new("alice", "secret")]))).await;
     let known = Client::new("", Some(alice()));
