@@ -17,6 +17,12 @@ pub(crate) struct Hands {
     _kubeconfig: Temporary,
 }
 
+/// A script that runs when this is dropped: also when the test fails.
+pub(crate) struct Afterwards<'a> {
+    hands: &'a Hands,
+    script: &'a str,
+}
+
 impl Hands {
     /// Takes a kubectl to a world.
     pub(crate) fn new(kubectl: Kubectl, world: &World) -> Self {
@@ -66,6 +72,19 @@ impl Hands {
         );
     }
 
+    /// Has a script run at the end of a test on a real cluster; a testbed ends with its world.
+    pub(crate) fn afterwards<'a>(
+        &'a self,
+        world: &World,
+        script: &'a str,
+    ) -> Option<Afterwards<'a>> {
+        let is_real = world.simulated.is_none();
+        is_real.then_some(Afterwards {
+            hands: self,
+            script,
+        })
+    }
+
     /// Runs a script again and again until it prints all of `parts`.
     pub(crate) async fn comes_to_print(&self, script: &str, parts: &[&str]) {
         eventually(&format!("{parts:?} from {script}"), || async {
@@ -76,5 +95,16 @@ impl Hands {
                 .then_some(())
         })
         .await;
+    }
+}
+
+impl Drop for Afterwards<'_> {
+    fn drop(&mut self) {
+        let output = self.hands.kubectl.shell(self.script).output();
+        // A test that has failed tells its own story.
+        if !std::thread::panicking() {
+            let output = output.unwrap();
+            assert!(output.status.success(), "{}: {output:?}", self.script);
+        }
     }
 }

@@ -51,26 +51,27 @@ impl World {
             if object["kind"] == "Deployment" {
                 continue;
             }
-            let object: DynamicObject = serde_json::from_value(object).unwrap();
-            let types = object.types.clone().unwrap();
-            let gvk = types.try_into().unwrap();
-            let resource = ApiResource::from_gvk(&gvk);
-            let api: Api<DynamicObject> = match object.namespace() {
-                Some(namespace) => Api::namespaced_with(self.kube.0.clone(), &namespace, &resource),
-                None => Api::all_with(self.kube.0.clone(), &resource),
-            };
+            let (api, name, object) = self.dynamic(object);
             match api.create(&PostParams::default(), &object).await {
                 Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                    api.patch(
-                        &object.name_any(),
-                        &PatchParams::default(),
-                        &Patch::Merge(&object),
-                    )
-                    .await
-                    .unwrap();
+                    let (params, patch) = (PatchParams::default(), Patch::Merge(&object));
+                    api.patch(&name, &params, &patch).await.unwrap();
                 }
                 created => drop(created.unwrap()),
             }
         }
+    }
+
+    /// Returns an object of any kind, with its name and the API of its kind where it belongs.
+    pub(super) fn dynamic(&self, object: Value) -> (Api<DynamicObject>, String, DynamicObject) {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let gvk = object.types.clone().unwrap().try_into().unwrap();
+        let resource = ApiResource::from_gvk(&gvk);
+        let client = self.kube.0.clone();
+        let api = match object.namespace() {
+            Some(namespace) => Api::namespaced_with(client, &namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        (api, object.name_any(), object)
     }
 }

@@ -22,6 +22,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// What tells the namespaces of tests from all others.
 pub(crate) const OURS: (&str, &str) = ("app.kubernetes.io/part-of", "podrefresh-tests");
 
+/// The namespace that every cluster has and that is none of ours.
+pub(crate) const SYSTEM: &str = "kube-system";
+
 /// An administrator's client.
 #[derive(Clone)]
 pub(crate) struct Kube(pub(crate) Client);

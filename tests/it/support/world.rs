@@ -90,24 +90,22 @@ impl World {
 
     /// Starts a cluster of some other kind, with podrefresh installed but not running.
     pub(crate) async fn with(setup: Setup) -> Self {
-        let registry = registry(setup.auth).await;
-        let world = match env::var("PODREFRESH_TEST_KUBECONFIG") {
-            Ok(file) => {
-                let kubeconfig = std::fs::read_to_string(file).unwrap();
-                let turn = Some(turn().await);
-                let world = Self::new(registry, kubeconfig, None, turn).await;
-                world.clear().await;
-                world
-            }
-            Err(_) => Self::on_testbed(registry, setup.nodes).await,
+        let world = match real() {
+            Some(kubeconfig) => Self::on_real(kubeconfig, setup.auth).await,
+            None => Self::on_testbed(registry(setup.auth, None).await, setup.nodes).await,
         };
         world.apply("manifests").await;
         world
     }
 
-    /// Starts a testbed without podrefresh, on whose nodes the image that `manifests/` names can run.
+    /// Starts a cluster without podrefresh; on the testbed's nodes the image that `manifests/` names can run.
     pub(crate) async fn untouched() -> Self {
-        let registry = registry(Auth::Anonymous).await;
+        if let Some(kubeconfig) = real() {
+            let world = Self::on_real(kubeconfig, Auth::Anonymous).await;
+            world.uninstall().await;
+            return world;
+        }
+        let registry = registry(Auth::Anonymous, None).await;
         let host = Host {
             user: None,
             url: registry.url().to_owned(),
@@ -119,6 +117,15 @@ impl World {
         };
         let world = Self::on_testbed(registry, nodes).await;
         world.push("podrefresh/podrefresh", env!("CARGO_PKG_VERSION"), "ours");
+        world
+    }
+
+    /// Takes a turn on the real cluster.
+    async fn on_real(kubeconfig: String, auth: Auth) -> Self {
+        // Its nodes need not know how to pull with a pull secret; podrefresh must.
+        let registry = registry(auth, Some("podrefresh/")).await;
+        let world = Self::new(registry, kubeconfig, None, Some(turn().await)).await;
+        world.clear().await;
         world
     }
 
@@ -267,9 +274,16 @@ impl Drop for Running {
     }
 }
 
-async fn registry(auth: Auth) -> Registry {
+/// Returns the kubeconfig of the real cluster, where tests run on one.
+fn real() -> Option<String> {
+    let file = env::var_os("PODREFRESH_TEST_KUBECONFIG")?;
+    Some(std::fs::read_to_string(file).unwrap())
+}
+
+async fn registry(auth: Auth, asked_agents: Option<&'static str>) -> Registry {
     let options = registry::Options {
         auth,
+        asked_agents,
         ..registry::Options::default()
     };
     Registry::start(options).await.unwrap()
