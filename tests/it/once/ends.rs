@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams},
+    config::Kubeconfig,
 };
 use serde_json::json;
 use testbed::{
@@ -15,9 +16,10 @@ use testbed::{
 
 use super::{check, lines, namespace, program, run, states, world};
 use crate::support::{
+    breaker::Breaker,
     history::History,
-    kube::{eventually, name},
-    look::on_testbed,
+    kube::{eventually, name, workload},
+    program::Program,
     simulated::Setup,
     world::World,
 };
@@ -35,6 +37,21 @@ async fn outdated(home: &str, replicas: u16, setup: Setup) -> (World, String) {
     world.kube.running(home, replicas.into(), &old).await;
     let (_, new) = world.push("shop/web", "stable", "2");
     (world, new)
+}
+
+/// Does the same, and the new image never becomes ready.
+async fn broken(home: &str, replicas: u16) -> (World, Breaker) {
+    let world = world(Setup::default()).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    namespace(&world, home).await;
+    let breaker = Breaker::of(&world, home);
+    let object = workload("web", &image, json!({"replicas": replicas}));
+    let object = breaker.breakable(object);
+    world.kube.create::<Deployment>(home, object).await;
+    world.kube.running(home, replicas.into(), &old).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    breaker.breaks(&world, &new);
+    (world, breaker)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,15 +184,11 @@ async fn what_stays_refused_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_image_stops_after_as_many_pods_as_may_be_down() {
-    if !on_testbed() {
-        return;
-    }
     for (flag, end) in [
         ("--timeout=8s", "timed_out"),
         ("--progress-deadline=3s", "done"),
     ] {
-        let (world, new) = outdated("once-broken", 3, Setup::default()).await;
-        world.testbed().kubelet.set_bad_digests([&*new]);
+        let (world, _breaker) = broken("once-broken", 3).await;
         let history = History::begin(&world.kube, "once-broken", "web-").await;
         let outcome = run(&world, &["-n", "once-broken", flag]).await;
         let unready = json!(["once-broken/Deployment/web"]);
@@ -193,11 +206,7 @@ async fn a_broken_image_stops_after_as_many_pods_as_may_be_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_image_that_leaves_nothing_to_stop_ends_the_run_in_its_time() {
-    if !on_testbed() {
-        return;
-    }
-    let (world, new) = outdated("once-single", 1, Setup::default()).await;
-    world.testbed().kubelet.set_bad_digests([&*new]);
+    let (world, _breaker) = broken("once-single", 1).await;
     let flags = ["-n", "once-single", "--progress-deadline=3s"];
     let outcome = run(&world, &flags).await;
     let unready = json!(["once-single/Deployment/web"]);
@@ -226,9 +235,6 @@ async fn check_nothing_comes_back(home: &str, hand: impl AsyncFnOnce(&Api<Deploy
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_is_scaled_to_nothing_is_not_waited_for() {
-    if !on_testbed() {
-        return;
-    }
     check_nothing_comes_back("once-zero", async |deployments| {
         let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
         let params = PatchParams::default();
@@ -239,9 +245,6 @@ async fn an_owner_that_is_scaled_to_nothing_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_is_deleted_is_not_waited_for() {
-    if !on_testbed() {
-        return;
-    }
     check_nothing_comes_back("once-deleted", async |deployments| {
         let params = DeleteParams::default();
         deployments.delete("web", &params).await.unwrap();
@@ -285,21 +288,20 @@ async fn check_signal(signal: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_stops_evictions_and_what_is_left_is_told() {
-    if on_testbed() {
-        check_signal("TERM").await;
-        check_signal("INT").await;
-    }
+    check_signal("TERM").await;
+    check_signal("INT").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_is_away_fails_the_run_in_time() {
-    if !on_testbed() {
-        return;
-    }
-    let world = world(Setup::default()).await;
-    let program = program(&world, &["--timeout=2s"]).await;
-    let _away = world.testbed().cluster.faults().take_down();
-    let outcome = program.run().await;
+    let world = World::start().await;
+    let mut kubeconfig = Kubeconfig::from_yaml(&world.administrator()).unwrap();
+    // Nobody listens there.
+    let nowhere = Some("https://127.0.0.1:1".to_owned());
+    kubeconfig.clusters[0].cluster.as_mut().unwrap().server = nowhere;
+    let kubeconfig = serde_json::to_string(&kubeconfig).unwrap();
+    let program = Program::new(["once", "--output=json", "--timeout=2s"]);
+    let outcome = program.kubeconfig(&kubeconfig).run().await;
     assert_eq!((outcome.code, &*outcome.stdout), (Some(1), ""), "{outcome}");
     let complaint = "error: the pods and namespaces could not be listed within 2s";
     assert_eq!(outcome.complaint(), complaint, "{outcome}");

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::kubelet;
 
 use super::{check, lines, run, states, world};
 use crate::support::{
+    breaker::Breaker,
     history::History,
     kube::{annotation, image_id, name, workload},
-    look::on_testbed,
     simulated::Setup,
     world::World,
 };
@@ -39,6 +39,23 @@ async fn outdated(home: &str, strategy: &str, replicas: u16) -> (World, String) 
     world.kube.running(home, replicas.into(), &old).await;
     let (_, new) = world.push("shop/web", "stable", "2");
     (world, new)
+}
+
+/// Does the same, and the new image never becomes ready.
+async fn broken(home: &str, replicas: u16, spec: Value) -> (World, Breaker) {
+    let world = world(Setup::default()).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let labels = json!({"podrefresh.io/enabled": "undecided"});
+    let wishes = json!({"podrefresh.io/strategy": "restart"});
+    world.kube.namespace(home, labels, wishes).await;
+    let breaker = Breaker::of(&world, home);
+    let mut object = breaker.breakable(workload("web", &image, spec));
+    object["spec"]["replicas"] = json!(replicas);
+    world.kube.create::<Deployment>(home, object).await;
+    world.kube.running(home, replicas.into(), &old).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    breaker.breaks(&world, &new);
+    (world, breaker)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,15 +109,11 @@ async fn auto_restarts_one_pod_and_evicts_of_many() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_fails_is_given_up_and_told() {
-    if !on_testbed() {
-        return;
-    }
     for (flag, end, holds) in [
         ("--timeout=8s", "timed_out", &["rollout", "pace"][..]),
         ("--progress-deadline=3s", "done", &["halted"]),
     ] {
-        let (world, new) = outdated("once-stuck", "restart", 4).await;
-        world.testbed().kubelet.set_bad_digests([&*new]);
+        let (world, _breaker) = broken("once-stuck", 4, json!({})).await;
         let outcome = run(&world, &["-n", "once-stuck", flag]).await;
         // A quarter of the pods may be down.
         let unready = json!(["once-stuck/Deployment/web"]);
@@ -113,14 +126,8 @@ async fn a_rollout_that_fails_is_given_up_and_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_all_pods_at_once_that_fails_is_given_up_as_soon_as_one_pods() {
-    if !on_testbed() {
-        return;
-    }
-    let (world, new) = outdated("once-anew", "restart", 9).await;
-    let kube = &world.kube;
-    let recreate = json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}});
-    (kube.patch::<Deployment>("once-anew", "web", recreate)).await;
-    world.testbed().kubelet.set_bad_digests([&*new]);
+    let recreate = json!({"strategy": {"type": "Recreate"}});
+    let (world, _breaker) = broken("once-anew", 9, recreate).await;
     // One after the other they would have 54 seconds.
     let outcome = run(&world, &["-n", "once-anew", "--progress-deadline=6s"]).await;
     let unready = json!(["once-anew/Deployment/web"]);
@@ -153,9 +160,6 @@ async fn a_rollout_that_is_paused_or_would_replace_nothing_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_is_scaled_down_meanwhile_is_up_with_fewer_pods() {
-    if !on_testbed() {
-        return;
-    }
     let (world, new) = outdated("once-scaled", "evict", 2).await;
     // Both go by one reading of how many are wanted.
     let all = json!({"metadata": {"annotations": {"podrefresh.io/max-unavailable": "100%"}}});

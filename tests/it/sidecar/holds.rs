@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{deploy, generation, refreshed, restarted};
 use crate::support::{
-    kube::{eventually, image_id, name},
-    look::on_testbed,
+    breaker::Breaker,
+    kube::{eventually, image_id, name, workload},
+    simulated::Simulated,
     world::World,
 };
 
@@ -68,14 +69,21 @@ async fn a_rollout_under_way_is_left_alone() {
     crew.assert_well();
 }
 
-/// Pushes an image that never becomes ready, and then one that does.
-async fn break_and_mend() {
-    let (world, old) = two_pods(json!({"progressDeadlineSeconds": 600})).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_push_stays_small_and_its_fix_comes_through() {
+    let world = World::start().await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.sidecar_namespace("shop").await;
+    let breaker = Breaker::of(&world, "shop");
+    let spec = json!({"replicas": 2, "progressDeadlineSeconds": 600});
+    let web = breaker.breakable(workload("web", &image, spec));
+    world.kube.create::<Deployment>("shop", web).await;
+    world.kube.running("shop", 2, &old).await;
     // What a pod has of time to become ready before it counts as failing.
     let crew = world.crew("shop", &["--progress-deadline=1s"]).await;
     crew.begun(2).await;
     let bad = testbed::images::Format::Oci.image("linux/amd64", "bad");
-    world.testbed().kubelet.set_bad_digests([bad.digest()]);
+    breaker.breaks(&world, bad.digest());
     let (_, broken) = world.push_image("shop/web", "stable", &bad);
     let value = restarted(&world, "web", "").await;
     eventually("a pod that does not become ready", async || {
@@ -102,13 +110,6 @@ async fn break_and_mend() {
     world.kube.running("shop", 2, &fixed).await;
     assert_eq!(generation(&world, "shop", "web").await, 3);
     crew.assert_well();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_push_stays_small_and_its_fix_comes_through() {
-    if on_testbed() {
-        break_and_mend().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,10 +179,9 @@ async fn a_dry_run_restarts_nothing_and_has_the_api_server_check_it() {
     world.polls("shop/web", 12).await;
     world.kube.running("shop", 2, &old).await;
     assert_eq!(generation(&world, "shop", "web").await, 1);
-    if on_testbed() {
-        let patches = world
-            .testbed()
-            .cluster
+    // A real API server does not tell of the tries.
+    if let Some(Simulated { cluster, .. }) = &world.simulated {
+        let patches = cluster
             .journal()
             .find(|call| call.is("patch", "deployments"));
         let tried = patches

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod authority;
+pub(crate) mod breaker;
 mod clear;
 pub(crate) mod crew;
 pub(crate) mod dns;
