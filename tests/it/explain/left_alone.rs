@@ -9,7 +9,6 @@ use testbed::kubelet;
 use super::explain;
 use crate::support::{
     kube::{eventually, name, workload},
-    look::on_testbed,
     simulated::Setup,
     world::World,
 };
@@ -40,9 +39,6 @@ async fn pod(world: &World, prefix: &str) -> Pod {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_alone_is_told_with_why() {
-    if !on_testbed() {
-        return;
-    }
     // Else the Job would be done before anybody looks.
     let nodes = kubelet::Options {
         job_duration: Duration::from_secs(3600),

@@ -1,6 +1,4 @@
 //! With few rights as much is told as may be seen, the rest is named, and nothing is written.
-//!
-//! On the testbed alone, as its nodes know pull secrets.
 
 use serde_json::{Value, json};
 use testbed::registry::{Auth, User};
@@ -8,9 +6,8 @@ use testbed::registry::{Auth, User};
 use super::{explain_as, rules, run};
 use crate::support::{
     kube::{name, workload},
-    look::on_testbed,
     program::Program,
-    simulated::Setup,
+    simulated::{Setup, Simulated},
     world::World,
 };
 
@@ -59,9 +56,6 @@ fn unseen(found: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_seen_is_named_and_what_follows() {
-    if !on_testbed() {
-        return;
-    }
     let (world, pod, new) = private().await;
     let reader = world.reader("shop", "least-reader", &LEAST).await;
     let found = explain_as(&reader, &pod).await;
@@ -142,7 +136,9 @@ async fn what_may_not_be_seen_is_named_and_what_follows() {
     assert_eq!(found["reason"], "unconfirmed");
     assert_eq!(unseen(&found), expected[..4]);
 
-    let cluster = &world.testbed().cluster;
+    let Some(Simulated { cluster, .. }) = &world.simulated else {
+        return;
+    };
     let user = "system:serviceaccount:shop:least-reader";
     let calls = cluster.journal().find(|call| call.user == user);
     assert!(10 < calls.len());
@@ -154,9 +150,6 @@ async fn what_may_not_be_seen_is_named_and_what_follows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_secret_the_tag_is_known() {
-    if !on_testbed() {
-        return;
-    }
     let (world, pod, new) = private().await;
     let found = explain_as(&world.administrator(), &pod).await;
     assert_eq!(found["containers"][0]["target"]["digest"], new, "{found:#}");
@@ -166,9 +159,6 @@ async fn with_the_secret_the_tag_is_known() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_alone_may_be_enough() {
-    if !on_testbed() {
-        return;
-    }
     let (world, pod, _) = private().await;
     let reader = world
         .reader("shop", "nobody-reader", &["/configmaps"])

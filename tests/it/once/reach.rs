@@ -1,11 +1,11 @@
 //! Which pods a run reaches, and what their owners can wish.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use super::{check, namespace, run, states, wishing, world};
 use crate::support::{
-    kube::{eventually, name, workload},
-    look::on_testbed,
+    kube::{OURS, SYSTEM, eventually, image_id, is_ready, name, workload},
     program::Outcome,
     simulated::Setup,
     world::World,
@@ -25,10 +25,6 @@ fn namespaces(outcome: &Outcome) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_namespaces_but_those_that_opt_out_are_reached() {
-    // On a real cluster others may have outdated pods.
-    if !on_testbed() {
-        return;
-    }
     let world = world(Setup::default()).await;
     let (image, old) = world.push("shop/web", "stable", "1");
     let kube = &world.kube;
@@ -36,16 +32,26 @@ async fn all_namespaces_but_those_that_opt_out_are_reached() {
     kube.namespace("in", labelled("true"), json!({})).await;
     kube.namespace("out", labelled("false"), json!({})).await;
     kube.namespace("plain", json!({}), json!({})).await;
-    for home in ["in", "kube-system", "out", "plain"] {
-        kube.deployment(home, "web", 1, &image).await;
+    for home in ["in", SYSTEM, "out", "plain"] {
+        let mut web = workload("web", &image, json!({"replicas": 1}));
+        let (label, value) = OURS;
+        web["metadata"]["labels"][label] = json!(value);
+        kube.create::<Deployment>(home, web).await;
+    }
+    for home in ["in", "out", "plain"] {
         kube.running(home, 1, &old).await;
     }
-    let quiet = json!({"replicas": 1, "template": {"metadata": {"labels": {"podrefresh.io/enabled": "false"}}}});
-    kube.create::<k8s_openapi::api::apps::v1::Deployment>(
-        "plain",
-        workload("quiet", &image, quiet),
-    )
+    // A real one has pods of its own.
+    eventually("the pod of the system's namespace", async || {
+        let pods = kube.pods(SYSTEM).await;
+        let mut pods = pods.iter();
+        pods.any(|pod| is_ready(pod) && image_id(pod).ends_with(&old))
+            .then_some(())
+    })
     .await;
+    let quiet = json!({"replicas": 1, "template": {"metadata": {"labels": {"podrefresh.io/enabled": "false"}}}});
+    kube.create::<Deployment>("plain", workload("quiet", &image, quiet))
+        .await;
     kube.ready("plain", 2).await;
 
     world.push("shop/web", "stable", "2");
@@ -150,9 +156,6 @@ async fn a_namespace_or_selector_that_makes_no_sense_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_comes_to_pull_the_new_image_itself_is_left_alone() {
-    if !on_testbed() {
-        return;
-    }
     let world = world(Setup::default()).await;
     let (image, old) = world.push("shop/web", "stable", "1");
     namespace(&world, "once-restart").await;
@@ -160,15 +163,9 @@ async fn a_pod_that_comes_to_pull_the_new_image_itself_is_left_alone() {
         .kube
         .deployment("once-restart", "web", 1, &image)
         .await;
-    let pods = world.kube.running("once-restart", 1, &old).await;
-    let (_, new) = world.push("shop/web", "stable", "2");
-    let kubelet = &world.testbed().kubelet;
-    assert!(kubelet.restart("once-restart", name(&pods[0]), "app"));
-    eventually("the new image in the old pod", async || {
-        let pods = world.kube.running("once-restart", 1, &new).await;
-        (pods.len() == 1).then_some(())
-    })
-    .await;
+    world.kube.running("once-restart", 1, &old).await;
+    world.push("shop/web", "stable", "2");
+    world.pull_anew("once-restart", "shop/web", "stable").await;
     let outcome = run(&world, &["-n", "once-restart"]).await;
     check(
         &outcome,

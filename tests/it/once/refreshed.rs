@@ -14,7 +14,6 @@ use super::{check, lines, namespace, private_world, run, states, world};
 use crate::support::{
     history::History,
     kube::{annotation, image_id, workload},
-    look::on_testbed,
     simulated::Setup,
     world::World,
 };
@@ -33,10 +32,6 @@ async fn slow_world() -> World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_of_every_owner_run_the_new_image_without_webhook_and_stamps() {
-    // The nodes of a real control plane need not know how to pull with a pull secret.
-    if !on_testbed() {
-        return;
-    }
     let world = private_world().await;
     let kube = &world.kube;
     let (image, old) = world.push("team/app", "stable", "1");
@@ -73,7 +68,11 @@ async fn pods_of_every_owner_run_the_new_image_without_webhook_and_stamps() {
     let owners: Vec<_> = (lines(&outcome).iter())
         .filter_map(|line| line["owner"].as_str().map(str::to_owned))
         .collect();
-    for owner in ["DaemonSet/agent", "Deployment/web", "StatefulSet/db"] {
+    for owner in [
+        "DaemonSet/agent",
+        "Deployment/web",
+        "StatefulSet/db",
+    ] {
         assert!(owners.iter().any(|it| it == owner), "{owner}: {outcome}");
     }
 

@@ -14,6 +14,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_components_rights_are_those_that_are_used() {
+    // A real API server keeps no journal of who has asked for what.
     if !on_testbed() {
         return;
     }

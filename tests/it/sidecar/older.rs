@@ -1,12 +1,20 @@
 //! What the README of kubernetes-pod-reloader gives its users, run through ours: its Deployment, ServiceAccount, Role
 //! and environment, and what is wrong with them.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::PostParams;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use testbed::{
+    images::Format,
+    registry::{Registry, Target},
+};
 
 use super::restarted;
-use crate::support::{kube::name, look::on_testbed, program::Program, world::World};
+use crate::support::{
+    kube::name,
+    program::Program,
+    world::World,
+};
 
 const CHECKER: &str = "image-checker-sa";
 
@@ -71,13 +79,26 @@ fn account(namespace: &str) -> [Value; 3] {
     ]
 }
 
+/// Gives a pod an address of this machine, where its sidecar runs in this test.
+async fn here(world: &World, pod: &Pod) {
+    if world.simulated.is_none() {
+        let address = json!({"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]});
+        let patch = Patch::Merge(json!({"status": address}));
+        let (pods, params) = (world.kube.api::<Pod>("shop"), PatchParams::default());
+        pods.patch_status(name(pod), &params, &patch).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn its_example_works_once_what_no_cluster_takes_is_mended() {
-    if !on_testbed() {
-        return;
-    }
     let world = World::start().await;
-    let (image, old) = world.push("library/nginx", "latest", "1");
+    let other = Registry::anonymous().await.unwrap();
+    let push = |seed| {
+        let image = Format::Oci.image("linux/amd64", seed);
+        other.store("library/nginx", "latest", &image);
+        world.push_image("library/nginx", "latest", &image)
+    };
+    let (image, old) = push("1");
     let (ours, _) = world.push("podrefresh/podrefresh", "latest", "ours");
     let label = json!({"podrefresh.io/enabled": "false"});
     world.kube.namespace("shop", label, json!({})).await;
@@ -100,13 +121,14 @@ async fn its_example_works_once_what_no_cluster_takes_is_mended() {
         .create::<Deployment>("shop", watched.clone())
         .await;
     let pods = world.kube.running("shop", 1, &old).await;
+    here(&world, &pods[0]).await;
 
     // As its container runs: the README's variables, and the hostname that a kubelet gives.
     let process = Program::new(["sidecar"])
         .env("IMAGE_CHECKER_WATCH_CONTAINER", "main-container")
         .env(
             "IMAGE_CHECKER_REGISTRY_URL",
-            format!("{}/api/v1/repository/", world.registry.url()),
+            format!("{}/api/v1/repository/", other.url()),
         )
         .env("PODREFRESH_CONFIRM_AFTER", "100ms")
         .env("PODREFRESH_POLL_INTERVAL", "300ms")
@@ -121,12 +143,19 @@ async fn its_example_works_once_what_no_cluster_takes_is_mended() {
         .says("Watching container main-container of pod shop/nginx-watched-")
         .await;
 
-    let (_, new) = world.push("library/nginx", "latest", "2");
+    let (_, new) = push("2");
     restarted(&world, "nginx-watched", "").await;
     world.kube.running("shop", 1, &new).await;
     let said = process
         .says("Restarted Deployment shop/nginx-watched")
         .await;
+    // It has asked where that tool's variable leads, and nowhere else.
+    let asked = |registry: &Registry| {
+        let asked = registry.requests(&Target::all());
+        let mut asked = asked.iter().map(|it| &it.agent);
+        asked.any(|agent| agent.starts_with("podrefresh/"))
+    };
+    assert_eq!((asked(&other), asked(&world.registry)), (true, false));
     // The right to write Events and to read Secrets is not in its Role, and not missed.
     assert!(!said.contains("secrets"), "{said}");
 }

@@ -9,7 +9,7 @@ use testbed::{
 };
 
 use super::{REFRESHED, deploy, generation, read, refreshed, restarted, templates};
-use crate::support::{kube::workload, look::on_testbed, simulated::Setup, world::World};
+use crate::support::{kube::workload, simulated::Setup, world::World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_sidecars_make_one_rollout_for_each_move_of_the_tag() {
@@ -74,10 +74,6 @@ async fn stateful_sets_and_daemon_sets_are_restarted_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_image_is_looked_up_with_the_pods_own_secret() {
-    // The nodes of a real control plane need not know how to pull with a pull secret.
-    if !on_testbed() {
-        return;
-    }
     let setup = Setup {
         auth: Auth::Basic(vec![User::new("ann", "password")]),
         ..Setup::default()
@@ -102,9 +98,6 @@ async fn a_private_image_is_looked_up_with_the_pods_own_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_image_in_another_index_restarts_nothing() {
-    if !on_testbed() {
-        return;
-    }
     let world = World::start().await;
     let architecture = match std::env::consts::ARCH {
         "aarch64" => "linux/arm64",
@@ -159,19 +152,14 @@ async fn another_registry_is_asked_where_that_is_set_and_a_restart_in_vain_is_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_container_already_pulled_anew_needs_no_restart() {
-    if !on_testbed() {
-        return;
-    }
     let world = World::start().await;
     let (image, old) = world.push("shop/web", "stable", "1");
     world.sidecar_namespace("shop").await;
     let one: Value = json!({"replicas": 1});
     deploy(&world, "web", &image, one).await;
-    let pods = world.kube.running("shop", 1, &old).await;
-    let (_, new) = world.push("shop/web", "stable", "2");
-    let name = pods[0].metadata.name.as_deref().unwrap();
-    assert!(world.testbed().kubelet.restart("shop", name, "app"));
-    world.kube.running("shop", 1, &new).await;
+    world.kube.running("shop", 1, &old).await;
+    world.push("shop/web", "stable", "2");
+    world.pull_anew("shop", "shop/web", "stable").await;
     let crew = world.crew("shop", &[]).await;
     crew.begun(1).await;
     world.polls("shop/web", 6).await;

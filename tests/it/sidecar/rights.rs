@@ -23,6 +23,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_of_sidecars_are_those_that_they_use() {
+    // A real API server keeps no journal of who has asked for what.
     if !on_testbed() {
         return;
     }

@@ -1,6 +1,7 @@
 //! What several tests lean on: real programs, skips, the product's command line, our own sources.
 
 pub(crate) mod account;
+pub(crate) mod anew;
 pub(crate) mod authority;
 pub(crate) mod breaker;
 mod clear;
