@@ -125,6 +125,11 @@ fn the_job_is_hardened_and_ends() {
     }
     let account = the(&objects, "ServiceAccount", "podrefresh-once");
     assert_eq!(account["automountServiceAccountToken"], false);
+    // It is not to replace itself with what a tag comes to mean.
+    check(
+        &format!("{container}/imagePullPolicy"),
+        json!("IfNotPresent"),
+    );
     let version = env!("CARGO_PKG_VERSION");
     let image = format!("ghcr.io/podrefresh/podrefresh:{version}");
     check(&format!("{container}/image"), json!(image));

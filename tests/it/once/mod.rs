@@ -12,11 +12,14 @@ use crate::support::{
 
 mod ends;
 mod install;
+mod looks;
 mod migration;
 mod reach;
 mod refreshed;
 mod restarts;
 mod rights;
+mod secrets;
+mod told;
 
 /// The component that installs it.
 const COMPONENT: &str = "manifests/components/cronjob";

@@ -1,7 +1,10 @@
 //! Which pods a run reaches, and what their owners can wish.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use std::time::Duration;
+
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job};
 use serde_json::{Value, json};
+use testbed::kubelet;
 
 use super::{check, namespace, run, states, wishing, world};
 use crate::support::{
@@ -119,6 +122,66 @@ async fn wishes_hold_and_a_run_does_not_wait_for_what_comes_after_its_end() {
     let day = (now + jiff::Span::new().days(2)).strftime("%a").to_string();
     let window = wish("window", &format!("{day} 00:00-01:00"));
     check_wish(&world, "once-window", window, "window").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_containers_and_native_sidecars_count_unless_they_are_left_out() {
+    let world = world(Setup::default()).await;
+    let home = "once-init";
+    namespace(&world, home).await;
+    let [(setup, _), (proxy, _), (image, _)] =
+        ["setup", "proxy", "app"].map(|it| world.push(&format!("shop/{it}"), "stable", "1"));
+    let before = json!([
+        {"name": "setup", "image": setup, "imagePullPolicy": "Always"},
+        {"name": "proxy", "image": proxy, "imagePullPolicy": "Always", "restartPolicy": "Always"},
+    ]);
+    for (name, wishes) in [
+        ("all", json!({})),
+        ("some", json!({"podrefresh.io/containers": "app"})),
+    ] {
+        let template =
+            json!({"metadata": {"annotations": wishes}, "spec": {"initContainers": before}});
+        let spec = json!({"replicas": 1, "template": template});
+        (world.kube)
+            .create::<Deployment>(home, workload(name, &image, spec))
+            .await;
+    }
+    world.kube.ready(home, 2).await;
+    for (container, count) in [("setup", 1), ("proxy", 1), ("app", 2)] {
+        let repository = format!("shop/{container}");
+        world.push(&repository, "stable", "2");
+        let outcome = run(&world, &["--dry-run", "-n", home]).await;
+        check(&outcome, 0, &json!({"checked": 2, "outdated": count}));
+        let row = &super::lines(&outcome)[0];
+        assert_eq!(row["owner"], "Deployment/all", "{outcome}");
+        assert_eq!(row["containers"][0]["container"], container, "{outcome}");
+        world.push(&repository, "stable", "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_pod_such_as_the_runs_own_is_left_alone() {
+    // Else it would be done before anybody looks.
+    let nodes = kubelet::Options {
+        job_duration: Duration::from_secs(3600),
+        ..kubelet::Options::default()
+    };
+    let setup = Setup {
+        nodes,
+        ..Setup::default()
+    };
+    let world = world(setup).await;
+    let (image, old) = world.push("shop/job", "stable", "1");
+    namespace(&world, "once-job").await;
+    let container = json!({"name": "app", "image": image, "imagePullPolicy": "Always"});
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [container]}});
+    let job = json!({"metadata": {"name": "nightly"}, "spec": {"template": template}});
+    world.kube.create::<Job>("once-job", job).await;
+    world.kube.running("once-job", 1, &old).await;
+    world.push("shop/job", "stable", "2");
+    let outcome = run(&world, &["-n", "once-job"]).await;
+    let expected = json!({"checked": 0, "evicted": 0, "left_alone": {"no_controller": 1}});
+    check(&outcome, 0, &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

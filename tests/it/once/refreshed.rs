@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
-    core::v1::Node,
+    core::v1::{Node, ReplicationController},
 };
 use kube::Api;
 use serde_json::json;
@@ -48,8 +48,13 @@ async fn pods_of_every_owner_run_the_new_image_without_webhook_and_stamps() {
     kube.create::<StatefulSet>("once-owners", db).await;
     let agent = workload("agent", &image, json!({"template": template}));
     kube.create::<DaemonSet>("once-owners", agent).await;
+    let one = json!({"replicas": 1, "template": template});
+    let mut old_kind = workload("old-kind", &image, one);
+    old_kind["spec"]["selector"] = json!({"app": "old-kind"});
+    kube.create::<ReplicationController>("once-owners", old_kind)
+        .await;
     let nodes = Api::<Node>::all(kube.0.clone());
-    let count = 4 + nodes.list(&Default::default()).await.unwrap().items.len();
+    let count = 5 + nodes.list(&Default::default()).await.unwrap().items.len();
     for pod in kube.running("once-owners", count, &old).await {
         assert_eq!(annotation(&pod, "digest.podrefresh.io/app"), "");
     }
@@ -71,6 +76,7 @@ async fn pods_of_every_owner_run_the_new_image_without_webhook_and_stamps() {
     for owner in [
         "DaemonSet/agent",
         "Deployment/web",
+        "ReplicationController/old-kind",
         "StatefulSet/db",
     ] {
         assert!(owners.iter().any(|it| it == owner), "{owner}: {outcome}");

@@ -12,6 +12,7 @@ use crate::support::{
 mod holds;
 mod older;
 mod program;
+mod references;
 mod restart;
 mod rights;
 

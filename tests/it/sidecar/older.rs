@@ -1,6 +1,8 @@
 //! What the README of kubernetes-pod-reloader gives its users, run through ours: its Deployment, ServiceAccount, Role
 //! and environment, and what is wrong with them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -11,9 +13,12 @@ use testbed::{
 
 use super::restarted;
 use crate::support::{
+    files::read,
     kube::name,
+    markdown::{code, table_of},
     program::Program,
     world::World,
+    yaml::list,
 };
 
 const CHECKER: &str = "image-checker-sa";
@@ -87,6 +92,48 @@ async fn here(world: &World, pod: &Pod) {
         let (pods, params) = (world.kube.api::<Pod>("shop"), PatchParams::default());
         pods.patch_status(name(pod), &params, &patch).await.unwrap();
     }
+}
+
+/// Resources, as the page names them, with the verbs of a Role.
+fn verbs(role: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        serde_json::from_value(rule[field].clone()).unwrap()
+    };
+    let mut verbs: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for rule in list(role, "/rules") {
+        for resource in words(rule, "resources") {
+            let group = &words(rule, "apiGroups")[0];
+            let named = match &**group {
+                "" | "apps" => resource,
+                group => format!("{group}/{resource}"),
+            };
+            let known = verbs.entry(named).or_default();
+            known.extend(words(rule, "verbs"));
+        }
+    }
+    verbs
+}
+
+#[test]
+fn the_rights_that_the_page_tells_are_those_of_both_roles() {
+    let path = "manifests/components/sidecar/rbac/rbac.yaml";
+    let ours = testbed::manifests::parse(&read(path)).unwrap();
+    let ours = ours.iter().find(|object| object["kind"] == "Role").unwrap();
+    let roles = [verbs(&account("shop")[1]), verbs(ours)];
+    let mut told = [BTreeMap::new(), BTreeMap::new()];
+    let known = ["create", "get", "list", "patch", "watch"];
+    for row in table_of(&read("docs/migration.md"), "right") {
+        for resource in code(&row[0]) {
+            for (told, cell) in told.iter_mut().zip(&row[1..]) {
+                let words = cell.split(", ").filter(|word| known.contains(word));
+                let verbs: BTreeSet<String> = words.map(str::to_owned).collect();
+                if !verbs.is_empty() {
+                    told.insert(resource.to_owned(), verbs);
+                }
+            }
+        }
+    }
+    assert_eq!(told, roles);
 }
 
 #[tokio::test(flavor = "multi_thread")]

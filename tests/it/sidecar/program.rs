@@ -209,9 +209,36 @@ async fn a_setting_that_cannot_be_right_ends_it_with_what_is_wrong() {
         .run()
         .await;
     check(&guessed, 1, &["no pod shop/node-7.example", "set POD_NAME"]);
+    // Nobody has told it a name, so that it looks for the one that its machine has.
+    let untold = Program::new(["sidecar", "--container=app"]);
+    let untold = untold
+        .kubeconfig(&world.kubeconfig_of("shop", ACCOUNT).await)
+        .run()
+        .await;
+    let hostname = std::fs::read_to_string("/etc/hostname").unwrap();
+    let missing = format!("no pod shop/{}: ", hostname.trim());
+    check(&untold, 1, &[&missing, "set POD_NAME"]);
     let nothing = Program::new(["sidecar"]).run().await;
     assert_eq!(nothing.code, Some(2), "{nothing}");
     assert!(nothing.stderr.contains("--container <NAME>"), "{nothing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_namespace_is_its_accounts_unless_it_is_told() {
+    let (world, pod) = one_pod(json!({})).await;
+    let kubeconfig = world.kubeconfig_of("shop", ACCOUNT).await;
+    let mut elsewhere: Value = serde_json::from_str(&kubeconfig).unwrap();
+    elsewhere["contexts"][0]["context"]["namespace"] = json!("default");
+    let start = |flags: &[&'static str]| {
+        let line = ["sidecar", "--container=app"].into_iter().chain(QUICK);
+        let program = Program::new(line.chain(flags.iter().copied())).env("POD_NAME", &pod);
+        program.kubeconfig(&elsewhere.to_string()).start()
+    };
+    let lost = start(&[]);
+    lost.says("in the namespace \\\"default\\\"").await;
+    let told = start(&["--namespace=shop"]);
+    told.says(&format!("Watching container app of pod shop/{pod}"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use crate::{
     rbac::{compare, rights},
     support::{
         crew::ACCOUNT,
+        files::read,
         kube::workload,
         kubectl::Kubectl,
         look::on_testbed,
@@ -112,6 +113,11 @@ fn the_examples_watch_a_container_that_is_there_and_pulls_always() {
             .iter()
             .find(|it| it["name"] == flags.container.as_deref().unwrap());
         assert_eq!(watched.unwrap()["imagePullPolicy"], "Always", "{kind}");
+        let resources = |pointer: &str| sidecar["resources"].pointer(pointer).unwrap().as_str();
+        let [cpu, memory, most] = ["/requests/cpu", "/requests/memory", "/limits/memory"]
+            .map(|it| resources(it).unwrap());
+        let told = format!("| {memory} and {cpu} requested, {most} at most |");
+        assert!(read("docs/migration.md").contains(&told), "{kind}: {told}");
         // Its account is the one that has the rights, in the same namespace.
         let account = &pod["serviceAccountName"];
         let binding = objects

@@ -3,8 +3,21 @@
 /// Returns the cells of the first table in `text` below the heading `heading`, without its head.
 #[track_caller]
 pub(crate) fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
-    let rows: Vec<Vec<String>> = section(text, heading)
-        .lines()
+    let rows = rows(section(text, heading));
+    assert!(!rows.is_empty(), "{heading} must have a table");
+    rows
+}
+
+/// Returns the cells of the table in `text` whose first column is headed `head`, without its head.
+#[track_caller]
+pub(crate) fn table_of(text: &str, head: &str) -> Vec<Vec<String>> {
+    let start = text.find(&format!("\n| {head} |"));
+    let start = start.unwrap_or_else(|| panic!("there must be a table of {head}"));
+    rows(&text[start..])
+}
+
+fn rows(text: &str) -> Vec<Vec<String>> {
+    text.lines()
         .skip_while(|line| !line.starts_with('|'))
         .take_while(|line| line.starts_with('|'))
         .skip(2)
@@ -14,9 +27,7 @@ pub(crate) fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
                 .map(|cell| cell.trim().to_owned())
                 .collect()
         })
-        .collect();
-    assert!(!rows.is_empty(), "{heading} must have a table");
-    rows
+        .collect()
 }
 
 /// Returns what stands in `text` below the heading `heading`, up to the next one of its level.
