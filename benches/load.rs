@@ -1,5 +1,5 @@
-//! A crowd of reviews for the shipped binary, as API servers send them: over few HTTP/2 connections, and not waiting for
-//! answers before the next one is sent.
+//! A crowd of reviews for the shipped binary, as API servers send them: not waiting for answers before the next one is
+//! sent.
 
 use std::{
     net::SocketAddr,
@@ -9,30 +9,17 @@ use std::{
 };
 
 use axum::body::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
 use tokio::{
-    net::TcpStream,
     runtime::{self, Runtime},
     sync::mpsc,
 };
-use tokio_rustls::TlsConnector;
 
-/// What the API server calls the webhook.
-const NAME: &str = "podrefresh.podrefresh.svc";
-
-/// Connections: as many as a control plane of three API servers has, and one to spare.
-const CONNECTIONS: usize = 4;
+use crate::connections::{Connections, Protocol};
 
 /// Clients of one webhook, on a thread of their own.
 pub(crate) struct Load {
     runtime: Runtime,
-    connections: Vec<http2::SendRequest<Full<Bytes>>>,
+    connections: Arc<Connections>,
 }
 
 /// What became of some reviews.
@@ -56,26 +43,15 @@ enum Ended {
 }
 
 impl Load {
-    /// Connects to the webhook at `address`, trusting `bundle` (PEM) as the API server does.
-    pub(crate) fn connect(address: SocketAddr, bundle: &[u8]) -> Self {
+    /// Returns clients of the webhook at `address` that trust `bundle` (PEM) as the API server does.
+    pub(crate) fn new(address: SocketAddr, bundle: &[u8], protocol: Protocol) -> Self {
         // One thread: the other core is the webhook's, and so is most of this one.
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_slice_iter(bundle) {
-            roots.add(root.unwrap()).unwrap();
-        }
-        let mut tls = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec()];
-        let tls = TlsConnector::from(Arc::new(tls));
-        let connections = (0..CONNECTIONS)
-            .map(|_| runtime.block_on(open(&tls, address)))
-            .collect();
+        let connections = Arc::new(Connections::new(address, bundle, protocol));
         Self {
             runtime,
             connections,
@@ -93,10 +69,10 @@ impl Load {
             let due = started + Duration::from_secs_f64(nth as f64 / rate);
             // The kernel's timers are finer than tokio's, which has milliseconds.
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let connection = self.connections[nth % CONNECTIONS].clone();
+            let connections = self.connections.clone();
             let sender = sender.clone();
             self.runtime.spawn(async move {
-                let ended = review(connection, body).await;
+                let ended = review(&connections, body).await;
                 let _ = sender.send((due.elapsed(), ended));
             });
         }
@@ -108,13 +84,13 @@ impl Load {
     pub(crate) fn closed_loop(&self, body: &Bytes, at_once: usize, span: Duration) -> Outcome {
         let (sender, receiver) = mpsc::unbounded_channel();
         let started = Instant::now();
-        for nth in 0..at_once {
-            let connection = self.connections[nth % CONNECTIONS].clone();
+        for _ in 0..at_once {
+            let connections = self.connections.clone();
             let (sender, body) = (sender.clone(), body.clone());
             self.runtime.spawn(async move {
                 while started.elapsed() < span {
                     let sent = Instant::now();
-                    let ended = review(connection.clone(), body.clone()).await;
+                    let ended = review(&connections, body.clone()).await;
                     let _ = sender.send((sent.elapsed(), ended));
                 }
             });
@@ -165,31 +141,8 @@ impl Outcome {
     }
 }
 
-async fn open(tls: &TlsConnector, address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let name = ServerName::try_from(NAME).unwrap();
-    let stream = tls.connect(name, stream).await.unwrap();
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    sender
-}
-
-async fn review(mut connection: http2::SendRequest<Full<Bytes>>, body: Bytes) -> Ended {
-    let request = Request::post(format!("https://{NAME}/mutate?timeout=5s"))
-        .header("content-type", "application/json")
-        .header("content-length", body.len())
-        .body(Full::new(body))
-        .unwrap();
-    let answered = async {
-        connection.ready().await?;
-        let answer = connection.send_request(request).await?;
-        let status = answer.status();
-        Ok::<_, hyper::Error>((status, answer.into_body().collect().await?.to_bytes()))
-    };
-    match answered.await {
+async fn review(connections: &Connections, body: Bytes) -> Ended {
+    match connections.review(body).await {
         Ok((status, text)) if status == 200 => {
             let has = |part: &[u8]| text.windows(part.len()).any(|bytes| bytes == part);
             match (has(br#""allowed":true"#), has(br#""patch":"#)) {

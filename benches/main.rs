@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod connections;
 mod controller;
 mod counted;
 mod large;

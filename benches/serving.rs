@@ -12,6 +12,7 @@ use testbed::{
 use tokio::runtime::Runtime;
 
 use crate::{
+    connections::Protocol,
     controller::{Controller, Program},
     load::{Load, Outcome},
     population::{Population, Size},
@@ -47,33 +48,40 @@ const HANGING_RATE: f64 = 200.0;
 const HANGING: usize = 1500;
 
 pub(crate) fn measure(report: &mut Report) {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        report.section(&format!("over {}", protocol.name()));
+        over(report, protocol);
+    }
+}
+
+/// Measures with clients that speak `protocol`.
+fn over(report: &mut Report, protocol: Protocol) {
     let runtime = Runtime::new().unwrap();
     let population = runtime.block_on(Population::start(EMPTY));
     let flags = ["--leader-elect=false"];
     let start = || runtime.block_on(Controller::start(&population, Program::Shipped, &flags));
-    let controller = start();
-    let load = connect(&population, &controller);
-    warm(report, &population.registry, &load);
-    drop((load, controller));
-    let controller = start();
-    let load = connect(&population, &controller);
-    burst(report, &population.registry, &load);
-    drop((load, controller));
-    let controller = start();
-    let load = connect(&population, &controller);
-    hanging(report, &population.registry, &load, &controller);
-}
-
-fn connect(population: &Population, controller: &Controller) -> Load {
     let api = population.cluster.api();
-    let configuration = api
-        .get(&resource::MUTATING_WEBHOOKS, "", "podrefresh")
-        .unwrap();
-    let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str();
-    Load::connect(
-        controller.admission,
-        &STANDARD.decode(bundle.unwrap()).unwrap(),
-    )
+    let clients = |controller: &Controller| {
+        let configuration = api
+            .get(&resource::MUTATING_WEBHOOKS, "", "podrefresh")
+            .unwrap();
+        let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str();
+        let bundle = STANDARD.decode(bundle.unwrap()).unwrap();
+        Load::new(controller.admission, &bundle, protocol)
+    };
+    let registry = &population.registry;
+    let controller = start();
+    warm(report, registry, &clients(&controller));
+    drop(controller);
+    let controller = start();
+    burst(report, registry, &clients(&controller));
+    report.tell(
+        "resident memory then",
+        Figure::Memory(resident(controller.process.id())),
+    );
+    drop(controller);
+    let controller = start();
+    hanging(report, registry, &clients(&controller), &controller);
 }
 
 /// Returns the review of a pod with these images.
