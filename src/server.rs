@@ -58,8 +58,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // An API server without HTTP/2 opens one for each review at once.
-            connections: 1024,
+            // An API server has one for each review under way to a webhook behind a Service: at most 600, as many
+            // requests as it takes in at once by default. There may be three of them.
+            connections: 2048,
             greeting: Duration::from_secs(10),
             // The API server closes its idle connections after 90 s. It should be the first to do so: a request
             // may be on its way into a connection that we close.
@@ -74,8 +75,9 @@ impl Default for Limits {
     }
 }
 
-/// How many connections the kernel may hold ready for us: as many as it does for others.
-const BACKLOG: u32 = 1024;
+/// How many connections the kernel may hold ready for us, if its `net.core.somaxconn` is no lower. Who comes on top tries
+/// again after a second.
+const BACKLOG: u32 = 4096;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
