@@ -11,16 +11,13 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
 use tokio::net::TcpListener;
 
-use super::metrics::Metrics;
-
-/// The content type of OpenMetrics text, as its specification words it.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::{exposition::Form, metrics::Metrics};
 
 /// One thing that must hold before reviews may be sent here: its name and why it does not, if so.
 pub type Check = (
@@ -86,12 +83,17 @@ async fn ready(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
     (status, text)
 }
 
-async fn page(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
+async fn page(State(shown): State<Arc<Shown>>, headers: HeaderMap) -> impl IntoResponse {
     let checks = shown.readiness.0.get();
     let ready = checks.is_some_and(|checks| checks.iter().all(|(_, check)| check().is_ok()));
     shown.metrics.ready.set(i64::from(ready));
+    let accept = headers.get(header::ACCEPT);
+    let form = Form::for_client(accept.and_then(|accept| accept.to_str().ok()));
     (
-        [(header::CONTENT_TYPE, OPEN_METRICS)],
-        shown.metrics.render(),
+        [
+            (header::CONTENT_TYPE, form.content_type()),
+            (header::VARY, "accept"),
+        ],
+        form.page(shown.metrics.render()),
     )
 }

@@ -1,5 +1,6 @@
 //! What podrefresh says of itself: logs, metrics and the admin port.
 
 pub mod admin;
+pub mod exposition;
 pub mod log;
 pub mod metrics;

@@ -1,6 +1,6 @@
 //! The admin port as kubelets and Prometheus see it.
 
-use std::{collections::BTreeMap, io::Write as _, net::SocketAddr, process::Stdio};
+use std::{io::Write as _, net::SocketAddr, process::Stdio};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Method, StatusCode};
@@ -108,11 +108,20 @@ async fn metrics_are_what_prometheus_reads() {
     .await;
     let answer = request(admin, Method::GET, "/metrics").await;
     let content_type = answer.headers()["content-type"].to_str().unwrap();
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+    // As Prometheus asks, where it may choose.
+    let accept =
+        "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = http.get(format!("http://{admin}/metrics"));
+    let answer = answer.header("accept", accept).send().await.unwrap();
+    let content_type = answer.headers()["content-type"].to_str().unwrap();
     assert_eq!(
         content_type,
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     );
-    assert!(text.ends_with("# EOF\n"), "{text}");
+    let open_metrics = answer.text().await.unwrap();
+    assert!(open_metrics.ends_with("# EOF\n"), "{open_metrics}");
     assert!(
         text.contains("podrefresh_admission_reviews_total{path=\"mutate\",outcome=\"stamped\"} 2"),
         "{text}"
@@ -136,36 +145,9 @@ async fn metrics_are_what_prometheus_reads() {
         .stdin
         .take()
         .unwrap()
-        .write_all(plain(&text).as_bytes())
+        .write_all(text.as_bytes())
         .unwrap();
     let checked = check.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}\n{text}");
-}
-
-/// Returns OpenMetrics text in Prometheus' older form, the only one that promtool reads: there a counter has its
-/// `_total` and an info its `_info` in the family's name, and units and the end are not told.
-fn plain(text: &str) -> String {
-    let types = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let types: BTreeMap<&str, &str> = types.collect();
-    let mut lines = String::new();
-    for line in text.lines() {
-        let words: Vec<&str> = line.splitn(4, ' ').collect();
-        lines += &match words[..] {
-            ["#", "UNIT" | "EOF", ..] => continue,
-            ["#", what, family, rest] => {
-                let (suffix, rest) = match (types.get(family), what) {
-                    (Some(&"counter"), _) => ("_total", rest),
-                    (Some(&"info"), "TYPE") => ("_info", "gauge"),
-                    (Some(&"info"), _) => ("_info", rest),
-                    _ => ("", rest),
-                };
-                format!("# {what} {family}{suffix} {rest}\n")
-            }
-            _ => format!("{line}\n"),
-        };
-    }
-    lines
 }
