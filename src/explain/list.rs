@@ -16,7 +16,7 @@ use super::{
     second,
     sight::{Sight, Whose},
 };
-use crate::policy::{Container, Running, gate::Hold};
+use crate::policy::{Container, Ineligible, Running, gate::Hold};
 
 /// Tells of the containers of all pods in opted-in namespaces, or of those in one.
 pub(super) async fn status(
@@ -67,8 +67,9 @@ fn rows(scene: &Scene<'_>, case: &Case<'_>, outlook: Option<(&Group, Option<Hold
         let outlook = outlook.filter(|_| moved.is_some());
         let reason = match (outlook, case.left_alone, case.uncounted(container)) {
             (Some((_, hold)), _, _) => hold.map(Hold::label),
+            // Why this container does not count says more than that none does.
+            (None, None | Some(Ineligible::NothingCounts), Some(reason)) => Some(reason.label()),
             (None, Some(reason), _) => Some(reason.label()),
-            (None, None, Some(reason)) => Some(reason.label()),
             (None, None, None) => judged.and_then(|it| Some(it.fault.as_ref()?.label())),
         };
         let known = outlook.zip(moved).and_then(|((group, _), moved)| {

@@ -208,7 +208,7 @@ pub struct Row {
     pub registry: Option<String>,
     /// S: the digest stamped at admission.
     pub stamp: Option<String>,
-    /// The verdict, if the container follows a tag and its pod is not left alone.
+    /// The verdict; absent where the container follows no tag.
     pub verdict: Option<&'static str>,
     /// The label of why the container stays as it is: of what holds an outdated pod, of why a pod is left alone or
     /// a container does not count, of why the registry gives no digest.
