@@ -80,14 +80,23 @@ pub(super) fn objections(
     if old.is_terminating() {
         return Ok(None);
     }
+    let change = request.pod_change();
+    if change.is_some() && wants::is_opted_out(&request.pod()?) {
+        return Ok(None);
+    }
     let mut said = Objections::default();
     let before = old.wishes(kind);
     for ((place, after), (_, before)) in object.wishes(kind).into_iter().zip(before) {
         said.wishes(place, &before, &after);
     }
-    let change = request.pod_change();
-    if object.is_controlled() || (change.is_some() && request.pod()?.is_mirror()) {
-        // A controller or a kubelet cannot mend what somebody else wrote, and pods must come into being.
+    // A controller or a kubelet cannot mend what somebody else wrote, and pods must come into being. Once a pod has,
+    // its controller leaves its annotations alone.
+    let is_made = match change {
+        Some(PodChange::Created) => object.is_controlled() || request.pod()?.is_mirror(),
+        Some(PodChange::Updated | PodChange::Debugged) => request.pod()?.is_mirror(),
+        None => object.is_controlled(),
+    };
+    if is_made {
         said.warnings.append(&mut said.faults);
     }
     let namespace = request.namespace.as_deref().unwrap_or_default();
@@ -99,8 +108,7 @@ pub(super) fn objections(
 
 /// Adds what somebody did to the stamps of `pod`, which was `old`.
 fn stamps(pod: &Pod<'_>, old: &Pod<'_>, said: &mut Objections) {
-    // These are not believed, and whoever opts out may clear them away.
-    if wants::is_left_alone(pod) {
+    if pod.is_mirror() {
         return;
     }
     let changed = wants::changed(pod, old);

@@ -76,7 +76,12 @@ fn wish<T: FromStr>(pod: &Pod<'_>, defaults: &Annotations, name: &str) -> Option
 /// An opted-out pod and the mirror of a static pod are never evicted, so nothing on them is believed. The API
 /// server's objectSelector keeps the former away already; a stamp could not be taken off there either.
 pub fn is_left_alone(pod: &Pod<'_>) -> bool {
-    pod.label(names::ENABLED) == Some("false") || pod.is_mirror()
+    is_opted_out(pod) || pod.is_mirror()
+}
+
+/// Returns whether `pod` says itself that it is to be left alone.
+pub fn is_opted_out(pod: &Pod<'_>) -> bool {
+    pod.label(names::ENABLED) == Some("false")
 }
 
 /// Returns what each of `parts` of `pod` wants in `mode`, in their order.

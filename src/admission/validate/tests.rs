@@ -91,6 +91,11 @@ fn what_a_controller_makes_is_warned_of_and_comes_into_being() {
     check(&review("", "Pod", &Value::Null, &pod), Some((1, 0)));
     pod["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "controller": true}]);
     check(&review("", "Pod", &Value::Null, &pod), Some((0, 1)));
+    // Once it is there, whoever puts a wish on it can mend it.
+    let mut before = pod.clone();
+    before["metadata"]["annotations"] = json!({});
+    check(&review("", "Pod", &before, &pod), Some((1, 0)));
+    check(&review("apps", "ReplicaSet", &before, &pod), Some((0, 2)));
     pod["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet"}]);
     check(&review("", "Pod", &Value::Null, &pod), Some((1, 0)));
     let mirror = json!({"podrefresh.io/mode": "pn", "kubernetes.io/config.mirror": "x"});
@@ -98,6 +103,15 @@ fn what_a_controller_makes_is_warned_of_and_comes_into_being() {
         &review("", "Pod", &Value::Null, &annotated(&mirror)),
         Some((0, 1)),
     );
+}
+
+#[test]
+fn a_pod_that_is_left_alone_may_wish_what_it_likes() {
+    let mut pod = annotated(&json!({"podrefresh.io/mode": "pn"}));
+    pod["metadata"]["labels"] = json!({"podrefresh.io/enabled": "false"});
+    check(&review("", "Pod", &Value::Null, &pod), None);
+    pod["metadata"]["labels"] = json!({"podrefresh.io/enabled": "no"});
+    check(&review("", "Pod", &Value::Null, &pod), Some((1, 0)));
 }
 
 /// Returns a pod of one container `app` that runs `image`, with these stamps and other metadata.
@@ -158,7 +172,7 @@ fn stamps_that_nobody_believes_may_be_cleared_away() {
     assert_eq!(said(&body, true).unwrap().faults.len(), 2);
     assert_eq!(said(&body, false).unwrap().faults.len(), 0);
     let opted_out = json!({"labels": {"podrefresh.io/enabled": "false"}});
-    check_stamped(&pod("a:1", None, &opted_out), Some(0));
+    check_stamped(&pod("a:1", None, &opted_out), None);
     let mut template = after;
     template["metadata"]["annotations"] = json!({"digest.podrefresh.io/app": "forged"});
     check(&review("", "Pod", &Value::Null, &template), Some((0, 0)));

@@ -85,25 +85,49 @@ fn pods_without_stamps_are_nobodys_business() {
     assert_eq!(called_for("stamps.podrefresh.io"), [] as [&str; 0]);
 }
 
+/// Says whether `name` is called for `request`.
+#[track_caller]
+fn check_request(name: &str, request: &Value, expected: bool) {
+    let conditions = list(&webhooks()[name], "/matchConditions").clone();
+    let held = conditions.iter().all(|condition| {
+        match_condition_holds(condition["expression"].as_str().unwrap(), request).unwrap()
+    });
+    assert_eq!(held, expected, "{request}");
+}
+
 /// Says whether `name` would be called for an update of a pod's annotations from `old` to `new`.
 #[track_caller]
 fn check(name: &str, old: Value, new: Value, expected: bool) {
-    let request = serde_json::json!({
+    let mut request = serde_json::json!({
         "operation": "UPDATE", "kind": {"group": "", "version": "v1", "kind": "Pod"},
         "object": {"metadata": {"annotations": new}, "spec": {}},
         "oldObject": {"metadata": {"annotations": old}, "spec": {}},
     });
-    let mut request = request;
     for object in ["object", "oldObject"] {
         if request[object]["metadata"]["annotations"].is_null() {
             request[object]["metadata"] = serde_json::json!({"name": "p"});
         }
     }
-    let conditions = list(&webhooks()[name], "/matchConditions").clone();
-    let held = conditions.iter().all(|condition| {
-        match_condition_holds(condition["expression"].as_str().unwrap(), &request).unwrap()
-    });
-    assert_eq!(held, expected, "{request}");
+    check_request(name, &request, expected);
+}
+
+#[test]
+fn pods_that_opt_out_are_not_judged_and_other_kinds_are_whatever_their_labels() {
+    let request = |kind: &str, value: &str| {
+        let metadata = serde_json::json!({
+            "annotations": {"podrefresh.io/mode": "x"}, "labels": {"podrefresh.io/enabled": value},
+        });
+        serde_json::json!({
+            "operation": "CREATE", "kind": {"group": "", "version": "v1", "kind": kind},
+            "object": {"metadata": metadata, "spec": {}},
+        })
+    };
+    let check = |kind, value, expected| {
+        check_request("validate.podrefresh.io", &request(kind, value), expected);
+    };
+    check("Pod", "false", false);
+    check("Pod", "true", true);
+    check("Namespace", "false", true);
 }
 
 #[test]
