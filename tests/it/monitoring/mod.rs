@@ -120,6 +120,8 @@ fn labels_are_selected_by_values_that_they_can_have() {
     let words = |file: &str, kind: &str| labels(file, kind);
     let mut lookups = words("src/registry/fault.rs", "Fault");
     lookups.extend(["found", "cached"].map(str::to_owned));
+    let mut requests = words("src/notify/outcome.rs", "Outcome");
+    requests.extend(words("src/notify/outcome.rs", "Refusal"));
     let known: BTreeMap<(&str, &str), BTreeSet<String>> = [
         (
             ("podrefresh_admission_reviews_total", "outcome"),
@@ -130,6 +132,7 @@ fn labels_are_selected_by_values_that_they_can_have() {
             words("src/admission/outcome.rs", "Hook"),
         ),
         (("podrefresh_registry_lookups_total", "outcome"), lookups),
+        (("podrefresh_notify_requests_total", "outcome"), requests),
         (
             ("podrefresh_refresh_held_pods", "reason"),
             words("src/policy/gate/hold.rs", "Hold"),
