@@ -112,8 +112,10 @@ impl Workload<'_> {
             Strategy::Auto => self.single.unwrap_or(true),
             Strategy::Evict | Strategy::Notify => false,
         };
-        // The StatefulSet's controller waits for such a pod for ever, whatever has become of the template.
-        wished && !(member.is_of_stateful_set() && member.is_failing(moment))
+        // The StatefulSet's controller waits for such a pod for ever, whatever has become of the template; but one that
+        // would not roll a new template out is not restarted at all, nor are its pods evicted instead.
+        let rolls_out = self.rollouts.is_none_or(|rollouts| rollouts.automatic);
+        wished && !(rolls_out && member.is_of_stateful_set() && member.is_failing(moment))
     }
 
     /// Says whether its pods that stay are of several direct owners, as a Deployment's are while it is rolled out.

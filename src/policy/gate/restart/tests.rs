@@ -72,6 +72,15 @@ fn an_owner_whose_template_replaces_nothing_is_not_restarted() {
         ..never
     };
     check(never, "R r R", "no_rollout no_rollout no_rollout");
+    // A pod that a StatefulSet would wait for is not evicted where nobody waits; before that is known the owner is read.
+    let fates = |rollouts: Option<Rollouts>| {
+        let mut scene = scene(OwnerKind::StatefulSet, "restart", "R R r+");
+        scene.rollouts = rollouts;
+        scene.fates(Some(3))
+    };
+    assert_eq!(fates(None), "pace pace 1");
+    assert_eq!(fates(Some(DONE)), "pace pace 1");
+    assert_eq!(fates(Some(never)), "no_rollout no_rollout no_rollout");
 }
 
 #[test]
