@@ -14,7 +14,7 @@ use crate::{
     cluster::{EventReason, Holder, OwnerError, Told, Workload},
     policy::{
         Digest, Template,
-        disruption::disruptable,
+        disruption::{Kept, disruptable},
         gate::{self, Hold, Limits, Made, Member, Moment, Past, plan},
     },
 };
@@ -255,7 +255,10 @@ impl<'a> Scene<'a> {
             pod,
             evicted: false,
             in_doubt: false,
-            refused: kept.err().map(|_| Hold::Pdb),
+            refused: kept.err().map(|kept| match kept {
+                Kept::Several => Hold::Refused,
+                Kept::NoneAllowed | Kept::Unobserved => Hold::Pdb,
+            }),
             standing,
         }
     }

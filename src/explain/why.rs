@@ -285,14 +285,24 @@ impl Subject<'_> {
                 Holds,
                 format!("{told}; its controller has not looked at its last change yet"),
             ),
-            Err(Kept::Several) => (
-                Holds,
-                format!("{told}; no pod can be evicted that more than one selects"),
-            ),
+            Err(Kept::Several) => (Pass, format!("{told}; but none of them is asked")),
         }
     }
 
+    /// Returns the names of the budgets that select the pod, if those are too many.
+    fn several(&self) -> Option<String> {
+        let seen = self.case.seen;
+        let budgets = || seen.budgets.iter().map(|budget| &**budget);
+        let is_kept = disruptable(&seen.pod, budgets()) == Err(Kept::Several);
+        let names = || budgets().map(|budget| &*budget.name).collect::<Vec<_>>();
+        (is_kept && !self.restarts()).then(|| names().join(" and "))
+    }
+
     fn refused(&self) -> (Outcome, String) {
+        if let Some(names) = self.several() {
+            let why = "no pod can be evicted that more than one PodDisruptionBudget selects";
+            return (Holds, format!("{why}: {names}"));
+        }
         if !self.scene.sees(Part::Events) {
             return (Unknown, "Events cannot be read from here".to_owned());
         }

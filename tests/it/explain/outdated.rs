@@ -150,14 +150,18 @@ async fn two_budgets_keep_a_pod_for_good() {
     let (pods, ..) = outdated(&world, wishes).await;
     world.kube.budget("shop", "other", "web", 0).await;
     let found = explain(&world, &pods[0]).await;
-    let why = why(&found, "pdb");
+    let told = why(&found, "pdb");
     assert!(
-        why.contains("PodDisruptionBudget other") && why.contains("PodDisruptionBudget web"),
-        "{why}"
+        told.contains("PodDisruptionBudget other") && told.contains("PodDisruptionBudget web"),
+        "{told}"
     );
     assert!(
-        why.ends_with("no pod can be evicted that more than one selects"),
-        "{why}"
+        rules(&found, &["hold"]).contains(&"hold refused".to_owned()),
+        "{found:#}"
+    );
+    assert_eq!(
+        why(&found, "refused"),
+        "no pod can be evicted that more than one PodDisruptionBudget selects: other and web"
     );
 }
 
