@@ -154,6 +154,18 @@ impl About {
         }
     }
 
+    /// A Deployment.
+    pub(super) fn deployment(namespace: &str, name: &str, uid: &str) -> Self {
+        let kind = WorkloadKind::Deployment;
+        Self {
+            api_version: kind.api_version(),
+            kind: kind.label(),
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        }
+    }
+
     /// A pod's direct owner; `None` for kinds that we leave alone.
     pub fn owner(namespace: &str, owner: &Owner) -> Option<Self> {
         let kind = match owner.kind {

@@ -7,6 +7,7 @@ use moka::future::Cache;
 use serde_json::json;
 
 use super::{
+    About,
     call::{Media, Segment, Server, decode},
     refusal::CallError,
     workload::{RawWorkload, Workload, WorkloadKind},
@@ -160,6 +161,29 @@ impl Owners {
                     .map(|read| read.0)
             }
         }
+    }
+
+    /// Returns what Events about the pods of `owner` are about: the Deployment of a ReplicaSet, else the owner itself.
+    /// `None` for kinds that we leave alone.
+    ///
+    /// Asks the API server once an hour for each ReplicaSet.
+    pub async fn about(&self, namespace: &str, owner: &Owner) -> Result<Option<About>, OwnerError> {
+        let itself = About::owner(namespace, owner);
+        if owner.kind != OwnerKind::ReplicaSet {
+            return Ok(itself);
+        }
+        let link = match self.links.get(&owner.uid).await {
+            Some(link) => link,
+            None => {
+                let kind = WorkloadKind::ReplicaSet;
+                let read = self.read(kind, namespace, &owner.name, &owner.uid);
+                read.await?.1
+            }
+        };
+        Ok(match link {
+            Link::Nobody => itself,
+            Link::Deployment { name, uid } => Some(About::deployment(namespace, &name, &uid)),
+        })
     }
 
     /// Returns those of a namespace's pod owners that belong to `workload`.

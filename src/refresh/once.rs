@@ -111,6 +111,7 @@ impl Run<'_> {
         let now = Instant::now();
         let (pods, mut survey) = self.term.look(now);
         let work = now.elapsed();
+        self.term.tell_findings(&survey).await;
         let open = self.is_open(&survey);
         let dry_run = self.term.settings.dry_run;
         if dry_run && !open {

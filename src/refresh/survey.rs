@@ -64,6 +64,13 @@ pub(super) struct Finding {
     pub(super) what: Found,
 }
 
+impl Finding {
+    /// Says whether it is told of the pod's owner.
+    pub(super) const fn is_of_owner(&self) -> bool {
+        matches!(self.what, Found::Unresolved { .. })
+    }
+}
+
 /// What there is to tell besides outdated pods.
 #[derive(Debug, Clone)]
 pub(super) enum Found {

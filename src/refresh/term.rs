@@ -26,13 +26,16 @@ use super::{
     tell,
 };
 use crate::{
-    cluster::{Evictor, Nodes, Owners},
+    cluster::{CallError, Evictor, Nodes, OwnerError, Owners},
     observe::metrics,
     policy::{Pod, Push, gate::Plan},
 };
 
 /// How long one call of the API server may take.
 const CALL_TIME: Duration = Duration::from_secs(3);
+
+/// How long a look may take to find out whom something is to be told of. The next one goes on with that.
+const TELL_TIME: Duration = Duration::from_secs(1);
 
 /// One term of leadership.
 pub(super) struct Term<'a> {
@@ -126,6 +129,7 @@ impl<'a> Term<'a> {
         self.confirm(&survey);
         let scene = self.scene(&pods, &survey, now);
         let pass = self.refresh(scene).await;
+        self.tell_findings(&survey).await;
         let metrics = &self.parts.metrics;
         metrics
             .refresh_last_tick
@@ -134,7 +138,7 @@ impl<'a> Term<'a> {
         self.rest(pass.phase, work, rhythm);
     }
 
-    /// Looks at all pods, and tells what there is to see.
+    /// Looks at all pods, and counts what there is to see.
     pub(super) fn look(&mut self, now: Instant) -> (Vec<Arc<Pod>>, Survey) {
         let pods = self.parts.pods.snapshot();
         let namespaces = &self.parts.namespaces;
@@ -154,10 +158,36 @@ impl<'a> Term<'a> {
         let count = i64::try_from(pods.len()).unwrap_or(i64::MAX);
         metrics.cluster_pods.set(count);
         survey.tally.show(metrics);
-        for finding in &survey.findings {
-            self.parts.recorder.record(tell::found(finding));
-        }
         (pods, survey)
+    }
+
+    /// Tells what a look has found. What is of a workload waits where that cannot be read now.
+    pub(super) async fn tell_findings(&self, survey: &Survey) {
+        let until = Instant::now() + TELL_TIME;
+        let mut may_ask = true;
+        for finding in &survey.findings {
+            let mut notice = tell::found(finding);
+            if let (true, Some(owner)) = (finding.is_of_owner(), &finding.pod.owner) {
+                may_ask &= Instant::now() < until;
+                if !may_ask {
+                    continue;
+                }
+                match self.owners.about(&finding.pod.namespace, owner).await {
+                    Ok(about) => notice.about = about.unwrap_or(notice.about),
+                    // Its pods are about to go.
+                    Err(OwnerError::Gone { .. } | OwnerError::Replaced { .. }) => continue,
+                    Err(OwnerError::Unread {
+                        source: CallError::Refused(refusal),
+                        ..
+                    }) if refusal.code == 403 => {}
+                    Err(_) => {
+                        may_ask = false;
+                        continue;
+                    }
+                }
+            }
+            self.parts.recorder.record(notice);
+        }
     }
 
     /// Returns the moment that was looked at.

@@ -1,5 +1,7 @@
 //! Broken images, flapping tags and registries that are away evict nothing, or no more than they must.
 
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
 use testbed::registry::{Fault, Target};
 
 use super::uids;
@@ -166,6 +168,16 @@ async fn a_deleted_tag_evicts_nobody() {
     assert!(world.registry.delete("shop/web", "stable"));
     let note = world.kube.told("shop", "Unresolved", &image).await;
     assert!(note.contains("stable"), "{note}");
+    // Where people look for it, and nowhere else.
+    let events = world.kube.api::<Event>("shop");
+    let events = events.list(&ListParams::default()).await.unwrap();
+    let events = events.items.into_iter();
+    let unresolved = events.filter(|event| event.reason.as_deref() == Some("Unresolved"));
+    let about: Vec<_> = unresolved
+        .map(|event| event.regarding.unwrap_or_default())
+        .map(|about| (about.kind.unwrap(), about.name.unwrap()))
+        .collect();
+    assert_eq!(about, [("Deployment".to_owned(), "web".to_owned())]);
     world.polls("shop/web", 3).await;
     world.looks(3).await;
     assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
