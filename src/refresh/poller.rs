@@ -1,6 +1,6 @@
 //! Asks the registries what the tags in use mean, each in its turn.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{
@@ -14,6 +14,9 @@ use crate::{
     observe::metrics::{Metrics, count},
     registry::{Answer, Lookup, LookupError, Resolver},
 };
+
+/// How old secrets may be where pods go by the answer: a node that pulls their new image has none but those of now.
+const SECRETS_AGE: Duration = Duration::from_secs(2);
 
 /// The lookups of all references in use.
 #[derive(Debug)]
@@ -70,9 +73,14 @@ impl Poller {
     }
 
     fn launch(&mut self, due: Due) {
-        let resolver = self.resolver.clone();
+        let resolver = match due.at_stake {
+            true => self.resolver.with_secrets_max_age(SECRETS_AGE),
+            false => self.resolver.clone(),
+        };
         self.flights.spawn(async move {
-            let Due { lookup, max_age } = due;
+            let Due {
+                lookup, max_age, ..
+            } = due;
             // One image that we cannot bear must not end the refreshing of all others.
             let answer = AssertUnwindSafe(resolver.digest(&lookup, max_age));
             let answer = answer.catch_unwind().await.ok();

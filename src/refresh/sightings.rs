@@ -63,6 +63,8 @@ pub(super) struct Sighting {
     launched: Option<Instant>,
     in_flight: bool,
     used: Instant,
+    /// When pods were last to go for what it means.
+    staked: Option<Instant>,
     /// What somebody told of it that pushes come by.
     nudge: Nudge,
 }
@@ -78,6 +80,7 @@ impl Sighting {
             launched: None,
             in_flight: false,
             used: now,
+            staked: None,
             nudge: Nudge::default(),
         }
     }
@@ -148,6 +151,8 @@ pub(super) struct Due {
     pub(super) lookup: Lookup,
     /// How old an answer will do.
     pub(super) max_age: Duration,
+    /// Whether pods go by the answer.
+    pub(super) at_stake: bool,
 }
 
 /// The references in use, and those that were lately.
@@ -252,6 +257,13 @@ impl Sightings {
         self.soonest = now;
     }
 
+    /// Notes that pods are to go for what `lookup` means.
+    pub(super) fn stake(&mut self, lookup: &Lookup, now: Instant) {
+        if let Some(sighting) = self.known.get_mut(lookup) {
+            sighting.staked = Some(now);
+        }
+    }
+
     /// Has `lookup` asked for at `at`, or as soon after as its registry bears it.
     ///
     /// Of several such wishes the earliest is kept; the others are to be repeated once it has landed.
@@ -307,6 +319,7 @@ impl Sightings {
             taken.push(Due {
                 lookup: lookup.clone(),
                 max_age: news.into_iter().flatten().fold(max_age, Duration::min),
+                at_stake: (sighting.staked).is_some_and(|at| now <= at + 2 * self.interval),
             });
         }
         self.soonest = soonest;

@@ -124,9 +124,10 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Has tags asked for again on which something is to be done: as soon as that makes it certain.
-    pub(super) fn confirm(&self, sightings: &mut Sightings, apart: Duration) {
+    pub(super) fn confirm(&self, sightings: &mut Sightings, apart: Duration, now: Instant) {
         for outdated in &self.outdated {
             for moved in &outdated.moved {
+                sightings.stake(&moved.lookup, now);
                 if let Some(at) = moved.to.wanted(outdated.since, apart) {
                     sightings.ask_at(&moved.lookup, at);
                 }

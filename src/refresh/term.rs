@@ -219,7 +219,7 @@ impl<'a> Term<'a> {
     /// Has tags asked for again on which something is to be done: as soon as that makes it certain.
     pub(super) fn confirm(&mut self, survey: &Survey) {
         let apart = self.settings.limits.confirm_after;
-        survey.confirm(&mut self.poller.sightings, apart);
+        survey.confirm(&mut self.poller.sightings, apart, Instant::now());
     }
 
     /// Takes back what only the leader can know.

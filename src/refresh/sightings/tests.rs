@@ -43,6 +43,25 @@ fn a_reference_first_seen_is_due_at_once_and_only_once() {
 }
 
 #[test]
+fn what_pods_are_to_go_for_is_at_stake_until_that_is_over() {
+    let (now, lookup) = (Instant::now(), lookup());
+    let mut sightings = sightings(now);
+    let mut is_at_stake = |at: Instant, staked: bool| {
+        use_all(&mut sightings, std::slice::from_ref(&lookup), at);
+        if staked {
+            sightings.stake(&lookup, at);
+        }
+        let due = sightings.take_due(at);
+        sightings.landed(&lookup, ok(1, at), at, 0.0);
+        due[0].at_stake
+    };
+    assert!(!is_at_stake(now, false));
+    assert!(is_at_stake(now + 2 * INTERVAL, true));
+    assert!(is_at_stake(now + 4 * INTERVAL, false));
+    assert!(!is_at_stake(now + 6 * INTERVAL, false));
+}
+
+#[test]
 fn equal_digests_are_counted_and_another_begins_anew() {
     let (now, lookup) = (Instant::now(), lookup());
     let mut sightings = sightings(now);

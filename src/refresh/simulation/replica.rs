@@ -95,7 +95,7 @@ impl Replica {
         }
         self.memory.tidy(now, pods.iter().map(|pod| &*pod.uid));
         let apart = self.limits.confirm_after;
-        survey.confirm(&mut self.sightings, apart);
+        survey.confirm(&mut self.sightings, apart, now);
         if survey.outdated.is_empty() && self.memory.turning.is_empty() {
             return Ok(());
         }

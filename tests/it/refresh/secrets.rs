@@ -153,6 +153,33 @@ async fn a_rotated_secret_is_used_without_a_restart() {
     assert_eq!(annotation(&pods[0], "digest.podrefresh.io/app"), new);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_goes_whose_successor_could_not_pull() {
+    let Some(world) = private(Auth::Basic(vec![User::new("ann", "first")])).await else {
+        return;
+    };
+    let (image, old) = world.push("shop/web", "stable", "1");
+    namespace(&world, "shop", "ann", "first").await;
+    deploy(&world, "shop", 1, &image).await;
+    let before = world.kube.running("shop", 1, &old).await;
+
+    // What was read before is still accepted, and what the node would read now is not.
+    let set = async |password: &str| {
+        let config =
+            json!({"auths": {world.registry.host(): {"username": "ann", "password": password}}});
+        let patch = json!({"stringData": {".dockerconfigjson": config.to_string()}});
+        world.kube.patch::<Secret>("shop", "pull", patch).await;
+    };
+    set("wrong").await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.told("shop", "Unresolved", &image).await;
+    world.looks(3).await;
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    set("first").await;
+    world.kube.running("shop", 1, &new).await;
+}
+
 /// Checks what a secret that is of no use does: pods are admitted with a warning that names it, a metric says why, and
 /// nothing is evicted until it is of use again.
 async fn check_useless(reason: &str, secret: Option<Value>) {

@@ -69,6 +69,7 @@ impl Scene {
         let expected = Due {
             lookup: lookup.clone(),
             max_age: ms(max_age),
+            at_stake: false,
         };
         assert_eq!(self.due(at), [expected], "at {at}");
     }
