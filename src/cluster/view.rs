@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     intern::Interner,
-    lenient::{List, Object},
+    lenient::{List, Object, Text},
     wire::{ContainerStatus, Meta, OwnerReference, RawContainer, RawNamespace, RawPod},
 };
 use crate::policy::{
@@ -46,8 +46,11 @@ impl View {
         let meta = &raw.metadata.0;
         let (spec, status) = (&raw.spec.0, &raw.status.0);
         let namespace = self.interner.text(meta.namespace.0.as_deref()?);
-        let ready = (status.conditions.0.iter())
-            .any(|Object(it)| it.kind.as_str() == "Ready" && it.status.as_str() == "True");
+        let conditions = status.conditions.0.iter().map(|Object(it)| it);
+        let condition = { conditions }.find(|it| it.kind.as_str() == "Ready");
+        let ready = condition.is_some_and(|it| it.status.as_str() == "True");
+        let time = |text: &Text<'_>| text.as_str().parse().ok();
+        let created = time(&meta.creation_timestamp).unwrap_or(Timestamp::UNIX_EPOCH);
         let version = meta.resource_version.0.as_deref();
         Some(Pod {
             name: meta.name.0.as_deref()?.into(),
@@ -56,11 +59,12 @@ impl View {
             node: (spec.node_name.0.as_deref()).map(|node| self.interner.text(node)),
             phase: phase(status.phase.0.as_deref()),
             ready,
+            ready_since: condition.and_then(|it| time(&it.since)).unwrap_or(created),
             version: version.filter(|_| !ready).map(Into::into),
             terminating: meta.deletion_timestamp.0.is_some(),
             mirror: meta.annotations.get(MIRROR).is_some(),
             opted_out: meta.labels.get(ENABLED) == Some("false"),
-            created: (meta.creation_timestamp.as_str().parse()).unwrap_or(Timestamp::UNIX_EPOCH),
+            created,
             identity: self.identity(&namespace, raw),
             annotations: self.wishes(meta),
             containers: self.containers(raw),

@@ -140,6 +140,8 @@ pub(super) struct PodStatus<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Condition<'a> {
+    #[serde(borrow, rename = "lastTransitionTime")]
+    pub(super) since: Text<'a>,
     #[serde(borrow, rename = "type")]
     pub(super) kind: Text<'a>,
     #[serde(borrow)]

@@ -1,6 +1,6 @@
 //! What a controller says of itself: how many pods it wants, and whether it is changing them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 
@@ -102,6 +102,8 @@ pub struct Workload {
     pub uid: String,
     /// How many pods it should have.
     pub desired: u32,
+    /// How long a pod must have been ready to count as available (`minReadySeconds`).
+    pub min_ready: Duration,
     /// Whether a person has paused it (Deployments only).
     pub paused: bool,
     /// Whether it is replacing its pods because its template has changed, or has not yet seen a change.
@@ -156,6 +158,7 @@ pub(super) struct RawWorkload<'a> {
 #[serde(default, rename_all = "camelCase")]
 struct Spec<'a> {
     replicas: Number,
+    min_ready_seconds: Number,
     paused: Flag,
     #[serde(borrow)]
     template: Object<Template<'a>>,
@@ -226,6 +229,7 @@ impl RawWorkload<'_> {
             name: meta.name.as_str().to_owned(),
             uid: meta.uid.as_str().to_owned(),
             desired,
+            min_ready: Duration::from_secs(count(spec.min_ready_seconds).into()),
             paused: kind == WorkloadKind::Deployment && spec.paused.0,
             rolling: unseen || self.is_replacing(kind, desired),
             stuck: !unseen && kind == WorkloadKind::Deployment && self.progress() == STUCK,

@@ -188,6 +188,7 @@ impl<'a> Scene<'a> {
         };
         gate::Workload {
             desired,
+            min_ready: workload.map(|it| it.min_ready).unwrap_or_default(),
             recent: 0,
             single: workload.map(Workload::is_single),
             rollouts: (workload.zip(template.as_ref()))

@@ -213,18 +213,27 @@ impl Subject<'_> {
             .members
             .iter()
             .filter(|member| member.pod.is_available());
+        let now = self.scene.sight.now;
+        let young = { ready.clone() }.filter(|member| !self.view.is_available(member.pod, now));
         let max = (self.view.members.iter())
             .filter_map(|member| match &member.standing {
                 Standing::Outdated(outdated) => Some(outdated.wishes.max_unavailable.of(desired)),
                 Standing::Current | Standing::Unknown => None,
             })
             .min();
+        let young = match young.count() {
+            0 => String::new(),
+            count => {
+                let min_ready = span(signed(self.view.min_ready));
+                format!(" ({count} for less than {min_ready}, minReadySeconds)")
+            }
+        };
         let ready = ready.count();
         if self.restarts() {
             return self.pace_of_restart(holds, desired, ready);
         }
         let mut why = format!(
-            "{desired} wanted, {ready} ready, {} may be unavailable",
+            "{desired} wanted, {ready} ready{young}, {} may be unavailable",
             max.unwrap_or_default()
         );
         if !self.case.seen.pod.ready {

@@ -38,6 +38,7 @@ pub(crate) fn pod(name: &str) -> Fixture {
         node: Some("node-1".into()),
         phase: Phase::Running,
         ready: true,
+        ready_since: Timestamp::UNIX_EPOCH,
         terminating: false,
         mirror: false,
         opted_out: false,

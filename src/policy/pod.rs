@@ -44,6 +44,8 @@ pub struct Pod {
     pub phase: Phase,
     /// Whether its condition `Ready` is `True`.
     pub ready: bool,
+    /// Since when it is or is not.
+    pub ready_since: Timestamp,
     /// Whether it has a deletionTimestamp.
     pub terminating: bool,
     /// Whether it is the mirror of a static pod (annotation `kubernetes.io/config.mirror`).

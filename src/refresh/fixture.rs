@@ -75,6 +75,7 @@ pub(super) fn deployment(name: &str, desired: u32) -> Workload {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
         desired,
+        min_ready: Duration::ZERO,
         paused: false,
         rolling: false,
         stuck: false,

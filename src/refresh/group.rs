@@ -172,6 +172,10 @@ impl Group {
         };
         gate::Workload {
             desired,
+            min_ready: uid
+                .and_then(|uid| memory.workload(uid))
+                .map(|workload| workload.min_ready)
+                .unwrap_or_default(),
             recent,
             single: uid
                 .and_then(|uid| memory.workload(uid))

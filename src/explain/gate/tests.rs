@@ -120,6 +120,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
             name: "web".to_owned(),
             uid: "web".to_owned(),
             desired,
+            min_ready: Duration::ZERO,
             paused: false,
             rolling: false,
             stuck: false,

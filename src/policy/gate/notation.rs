@@ -61,6 +61,7 @@ pub(super) fn target(second: i64) -> Target {
 pub(super) struct Scene {
     pods: Vec<(Pod, String, Wishes)>,
     pub(super) rollouts: Option<Rollouts>,
+    pub(super) min_ready: Duration,
 }
 
 impl Scene {
@@ -75,6 +76,7 @@ impl Scene {
                     let ages = [('@', 600), ('*', 29), ('+', 30)];
                     let age = ages.iter().find(|(mark, _)| marks.contains(*mark));
                     pod.created = at(NOW - age.map_or(599, |(_, age)| *age));
+                    pod.ready_since = at(NOW - if marks.contains('\'') { 14 } else { 15 });
                 });
                 (Fixture::build(pod), marks.to_owned(), Wishes::default())
             })
@@ -82,6 +84,7 @@ impl Scene {
         Self {
             pods,
             rollouts: None,
+            min_ready: Duration::ZERO,
         }
     }
 
@@ -166,6 +169,7 @@ impl Scene {
         });
         Workload {
             desired,
+            min_ready: self.min_ready,
             recent: 0,
             single: desired.map(|desired| desired == 1),
             rollouts: self.rollouts,

@@ -1,6 +1,9 @@
 //! How many pods of one owner may be down for our sake, and which of them go first.
 
-use super::{Candidate, Hold, Member, Moment, Standing, Workload, queue::Turns};
+use jiff::Timestamp;
+
+use super::{Candidate, Hold, Member, Moment, Standing, Workload, queue::Turns, signed};
+use crate::policy::Pod;
 
 /// Returns which of the owner's `candidates` may go, in their order, and which might in the place of another; the rest
 /// joins `held`.
@@ -54,7 +57,9 @@ impl Pace {
         };
         Self {
             closed: desired == 0,
-            spare: strictest.map_or(0, |max| max.saturating_sub(unavailable(workload, desired))),
+            spare: strictest.map_or(0, |max| {
+                max.saturating_sub(workload.unavailable(desired, moment.now))
+            }),
             broken: is_stuck(|standing| matches!(standing, Standing::Current)),
             stuck: is_stuck(|standing| !matches!(standing, Standing::Outdated(_))),
             taken: 0,
@@ -92,27 +97,36 @@ impl Pace {
     }
 }
 
-/// Returns how many of the desired pods are not there to serve, seen with caution.
-///
-/// The cache may lag behind, so a pod that we evicted counts as gone while it is still seen alive. It counts against
-/// the desired pods even where more than those are ready: the owner is about to remove the surplus, and does not
-/// know that we took one. For the same reason ours count, while there is a surplus, until they are gone for good.
-fn unavailable(workload: &Workload<'_>, desired: u32) -> u32 {
-    let count = |is: &dyn Fn(&Member<'_>) -> bool| {
-        u32::try_from(workload.members.iter().filter(|member| is(member)).count())
-            .unwrap_or(u32::MAX)
-    };
-    let seen_ready = count(&|member| member.pod.is_available());
-    let going = if desired < seen_ready {
-        count(&|member| member.evicted)
-    } else {
-        count(&|member| member.evicted && member.pod.is_available())
-    };
-    desired.saturating_sub(seen_ready).saturating_add(going)
+impl Workload<'_> {
+    /// Returns how many of the `desired` pods are not there to serve at `now`, seen with caution.
+    ///
+    /// The cache may lag behind, so a pod that we evicted counts as gone while it is still seen alive. It counts against
+    /// the desired pods even where more than those are available: the owner is about to remove the surplus, and does not
+    /// know that we took one. For the same reason ours count, while there is a surplus, until they are gone for good.
+    fn unavailable(&self, desired: u32, now: Timestamp) -> u32 {
+        let count = |is: &dyn Fn(&Member<'_>) -> bool| {
+            u32::try_from(self.members.iter().filter(|member| is(member)).count())
+                .unwrap_or(u32::MAX)
+        };
+        let seen = count(&|member| self.is_available(member.pod, now));
+        let going = if desired < seen {
+            count(&|member| member.evicted)
+        } else {
+            count(&|member| member.evicted && self.is_available(member.pod, now))
+        };
+        desired.saturating_sub(seen).saturating_add(going)
+    }
+
+    /// Says whether a pod can serve at `now`, and has been ready for as long as its owner wants to see that.
+    pub fn is_available(&self, pod: &Pod, now: Timestamp) -> bool {
+        pod.is_available() && signed(self.min_ready) <= now.duration_since(pod.ready_since)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::policy::{OwnerKind, gate::notation::Scene};
 
     /// Checks what becomes of each pod of a ReplicaSet, in the notation of [`Scene`].
@@ -147,6 +161,21 @@ mod tests {
         check(3, "1", "R R C", "1 pace -");
         check(3, "1", "R R u", "pace pace -");
         check(3, "1", "R R C~", "pace pace -");
+    }
+
+    #[test]
+    fn a_pod_is_available_when_it_has_been_ready_for_long_enough() {
+        let check = |pods: &str, expected: &str| {
+            let mut scene = Scene::new(OwnerKind::ReplicaSet, pods);
+            scene.min_ready = Duration::from_secs(15);
+            assert_eq!(scene.fates(Some(3)), expected, "{pods}");
+        };
+        check("R R C", "1 pace -");
+        check("R R C'", "pace pace -");
+        check("R' R C", "pace pace -");
+        check("R R R C'", "1 pace pace -");
+        check("R! R C", "- pace -");
+        super::tests::check(3, "1", "R R C'", "1 pace -");
     }
 
     #[test]

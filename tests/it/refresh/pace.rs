@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 use testbed::{controllers::Controller, kubelet};
 
 use crate::support::{
-    history::History, kube::workload, look::on_testbed, simulated::Setup, world::World,
+    history::History,
+    kube::{eventually, workload},
+    look::on_testbed,
+    simulated::Setup,
+    world::World,
 };
 
 /// Starts a world whose pods take a moment to become ready, so that it shows when others do not wait for them.
@@ -77,6 +82,35 @@ async fn a_stateful_set_turns_over_from_its_highest_ordinal() {
     world.kube.running("shop", 3, &new).await;
     assert_eq!(history.gone(), ["db-2", "db-1", "db-0"]);
     assert_eq!(history.fewest_up(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_pod_waits_until_its_predecessor_is_available() {
+    let world = slow_world(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let spec = json!({"replicas": 2, "minReadySeconds": 4});
+    let web = workload("web", &image, spec);
+    world.kube.create::<Deployment>("shop", web).await;
+    world.kube.running("shop", 2, &old).await;
+    let deployments = world.kube.api::<Deployment>("shop");
+    let available = async || {
+        let status = deployments.get("web").await.unwrap().status;
+        status.and_then(|it| it.available_replicas).unwrap_or(0)
+    };
+    eventually("both pods to be available", async || {
+        (available().await == 2).then_some(())
+    })
+    .await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+
+    world.push("shop/web", "stable", "2");
+    // As others see it who act on what is available.
+    eventually("both pods to go", async || {
+        assert_ne!(available().await, 0);
+        (history.gone().len() == 2).then_some(())
+    })
+    .await;
+    assert_ne!(available().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
