@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Deserialize;
@@ -34,6 +37,7 @@ type Index<T> = BTreeMap<<T as Kept>::Key, Arc<T>>;
 #[derive(Debug)]
 pub(super) struct Cache<T: Kept> {
     index: Arc<RwLock<Index<T>>>,
+    in_sight: Arc<AtomicBool>,
     generation: watch::Receiver<u64>,
 }
 
@@ -41,6 +45,7 @@ impl<T: Kept> Clone for Cache<T> {
     fn clone(&self) -> Self {
         Self {
             index: self.index.clone(),
+            in_sight: self.in_sight.clone(),
             generation: self.generation.clone(),
         }
     }
@@ -51,13 +56,20 @@ impl<T: Kept> Cache<T> {
     pub(super) fn new() -> (Self, Writer<T>) {
         let (sender, generation) = watch::channel(0);
         let index = Arc::new(RwLock::new(Index::<T>::new()));
+        let in_sight = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             index: index.clone(),
+            in_sight: in_sight.clone(),
             generation: sender,
             view: View::default(),
             list: Index::<T>::new(),
         };
-        (Self { index, generation }, writer)
+        let cache = Self {
+            index,
+            in_sight,
+            generation,
+        };
+        (cache, writer)
     }
 
     /// Reads the objects; the writer waits meanwhile.
@@ -73,6 +85,11 @@ impl<T: Kept> Cache<T> {
     /// Says whether all objects have been listed once.
     pub(super) fn synced(&self) -> bool {
         *self.generation.borrow() > 0
+    }
+
+    /// Says whether the objects are seen now: all have been listed, and no fault keeps their changes away.
+    pub(super) fn in_sight(&self) -> bool {
+        self.in_sight.load(Ordering::Relaxed)
     }
 
     /// Waits until all objects have been listed once; for ever, if the writer is gone before.
@@ -93,12 +110,18 @@ impl<T: Kept> Cache<T> {
 #[derive(Debug)]
 pub(super) struct Writer<T: Kept> {
     index: Arc<RwLock<Index<T>>>,
+    in_sight: Arc<AtomicBool>,
     generation: watch::Sender<u64>,
     view: View,
     list: Index<T>,
 }
 
 impl<T: Kept> Writer<T> {
+    /// Notes whether changes of the objects come through.
+    pub(super) fn see(&self, in_sight: bool) {
+        self.in_sight.store(in_sight, Ordering::Relaxed);
+    }
+
     /// Begins a new list; what was there stays visible until it is complete.
     pub(super) fn restart(&mut self) {
         self.list.clear();

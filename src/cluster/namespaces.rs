@@ -52,6 +52,11 @@ impl Namespaces {
         self.0.synced()
     }
 
+    /// Says whether the namespaces are seen now: all have been listed, and no fault keeps their changes away.
+    pub fn in_sight(&self) -> bool {
+        self.0.in_sight()
+    }
+
     /// Waits until all namespaces have been listed once; for ever, if the task has ended before.
     pub async fn wait_synced(&self) {
         self.0.wait_synced().await;

@@ -68,6 +68,11 @@ impl Pods {
         self.0.synced()
     }
 
+    /// Says whether the pods are seen now: all have been listed, and no fault keeps their changes away.
+    pub fn in_sight(&self) -> bool {
+        self.0.in_sight()
+    }
+
     /// Waits until all pods have been listed once; for ever, if the task has ended before.
     pub async fn wait_synced(&self) {
         self.0.wait_synced().await;

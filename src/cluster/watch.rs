@@ -105,6 +105,7 @@ impl Feed {
                         version = Some(listed);
                         complete = true;
                         trouble.over();
+                        writer.see(true);
                         continue;
                     }
                     Err(error) => Err(error),
@@ -117,6 +118,7 @@ impl Feed {
                 Err(error) if is_lost(&error, version.is_some()) => {
                     debug!("Listing {} again: {}", T::WHAT, Chain(&error));
                     version = None;
+                    writer.see(false);
                     sleep(trouble.pause(None)).await;
                 }
                 Err(source) if !complete && !source.is_transient() => {
@@ -127,6 +129,7 @@ impl Feed {
                 }
                 Err(error) => {
                     trouble.begin(&error);
+                    writer.see(false);
                     let asked = error.refusal().and_then(|it| it.retry_after);
                     sleep(trouble.pause(asked)).await;
                 }
@@ -187,6 +190,7 @@ impl Feed {
         let until = Instant::now() + time + WATCH_GRACE;
         let mut lines = Lines::new(self.server.open(&path, OPEN_TIME).await?);
         trouble.over();
+        writer.see(true);
         loop {
             // A stream that is silent past its end has lost its connection.
             let Ok(line) = timeout_at(until, lines.next()).await else {

@@ -124,6 +124,11 @@ impl<'a> Term<'a> {
     /// Looks at everything once and does what may be done.
     async fn tick(&mut self, rhythm: &mut Rhythm) {
         let now = Instant::now();
+        if !(self.parts.pods.in_sight() && self.parts.namespaces.in_sight()) {
+            // What was seen last need not be so any more: another pod may be down by now.
+            debug!("Did nothing: pods or namespaces are out of sight");
+            return self.rest(Phase::Wait, Duration::ZERO, rhythm);
+        }
         let (pods, survey) = self.look(now);
         let work = now.elapsed();
         self.confirm(&survey);

@@ -20,7 +20,7 @@ use super::{
 use crate::support::{
     kube::{PATIENCE, eventually},
     look::on_testbed,
-    world::HOME,
+    world::{HOME, World},
 };
 
 fn is_eviction(entry: &Entry) -> bool {
@@ -120,6 +120,37 @@ async fn a_registry_that_is_down_for_long_is_waited_out() {
     assert_eq!((midway.history.gone(), midway.on_old().await), (gone, left));
     drop(guard);
     midway.check_finished().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_pods_are_out_of_sight_none_goes() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    let before = world.kube.running("shop", 2, &old).await;
+    let cluster = &world.testbed().cluster;
+    let blind = cluster.faults().inject(Effect::Unavailable, |seen| {
+        seen.resource == "pods"
+            && ["list", "watch"].contains(&seen.verb)
+            && seen.user.contains("podrefresh")
+    });
+    cluster.faults().drop_watches();
+    let refused = cluster.journal().wait_for(1, PATIENCE, |entry| {
+        entry.resource == "pods" && entry.status == 503
+    });
+    assert!(refused.await, "its watch must have ended");
+
+    let (_, new) = world.push("shop/web", "stable", "2");
+    // The registry's answers are all that it would need.
+    world.polls("shop/web", 8).await;
+    assert!(world.evictions().is_empty(), "{:#?}", world.evictions());
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+    drop(blind);
+    world.kube.running("shop", 2, &new).await;
 }
 
 /// Checks that pods whose replacements come back with the old image are not evicted again, and that the next push

@@ -8,7 +8,7 @@ use testbed::faults::{Effect, Seen};
 use super::uids;
 use crate::support::{
     history::History,
-    kube::{PATIENCE, eventually, image_id, is_ready, name},
+    kube::{eventually, image_id, is_ready, name},
     look::on_testbed,
     world::World,
 };
@@ -99,7 +99,7 @@ async fn pods_that_have_been_replaced_unseen_are_not_evicted_in_their_predecesso
     let before = world.kube.running("shop", 2, &old).await;
     let cluster = &world.testbed().cluster;
     // The controller sees nothing of what happens to pods from here.
-    let blind = cluster.faults().inject(Effect::Unavailable, follows_pods);
+    let blind = cluster.faults().inject(Effect::Hang, follows_pods);
     cluster.faults().drop_watches();
     let pods = world.kube.api::<Pod>("shop");
     for pod in &before {
@@ -165,12 +165,10 @@ async fn a_pod_that_became_ready_unseen_does_not_go_as_one_that_costs_nothing() 
     controller.shows(current, 3.0).await;
     // What the controller sees of the pods is what they are like now: they run, and are not ready.
     let cluster = &world.testbed().cluster;
-    let blind = cluster.faults().inject(Effect::Unavailable, follows_pods);
+    let blind = cluster.faults().inject(Effect::Hang, follows_pods);
     cluster.faults().drop_watches();
-    let refused = cluster.journal().wait_for(1, PATIENCE, |entry| {
-        entry.resource == "pods" && entry.status == 503
-    });
-    assert!(refused.await, "its watch must have ended");
+    // The streams end in their own tasks.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let none: [&str; 0] = [];
     kubelet.set_bad_digests(none);
     world.kube.running("shop", 3, &old).await;
