@@ -108,6 +108,8 @@ fn known() -> BTreeSet<String> {
         ("src/policy/verdict.rs", "Verdict"),
         ("src/registry/fault.rs", "Fault"),
         ("src/cluster/secrets.rs", "SecretError"),
+        ("src/notify/outcome.rs", "Outcome"),
+        ("src/notify/outcome.rs", "Refusal"),
     ] {
         known.extend(labels(file, kind));
     }
