@@ -297,12 +297,26 @@ impl<'a> Scene<'a> {
         for case in cases.filter(|case| case.seen.pod.ready) {
             for moved in case.moved().filter(|moved| moved.judged.doubt.is_none()) {
                 let known = self.known(group, case, moved.target);
-                if known.is_some_and(|known| known.is_late(case)) {
+                let is_late = known.is_some_and(|known| known.is_late(case));
+                if is_late || self.is_told_ineffective(group, case, moved.target) {
                     missed.insert((&*moved.container.name, moved.target));
                 }
             }
         }
         missed
+    }
+
+    /// Says whether an Event tells that a replacement missed `target`, and no pod has come since. Times of creation are
+    /// cut to seconds, so that a pod itself may not tell.
+    fn is_told_ineffective(&self, group: &Group, case: &Case<'_>, target: &Digest) -> bool {
+        let target = format!(" to {target}");
+        let members = group.members.iter().map(|nth| &self.cases[*nth].seen.pod);
+        let newest = members.map(|pod| pod.created).max();
+        self.told(group, case).into_iter().any(|told| {
+            told.reason == EventReason::RefreshIneffective
+                && told.note.contains(&target)
+                && newest.is_none_or(|newest| newest <= told.at)
+        })
     }
 
     /// Says whether a part of the cluster could be seen.

@@ -214,6 +214,13 @@ fn a_ready_replacement_that_came_back_old_is_ineffective() {
         &[],
         &[Some(Hold::Pace), None],
     );
+    // The Event tells it as well, until another pod comes.
+    let note = format!("No more pods go. web has moved to {}", digest(2));
+    let event = |at| told(at, EventReason::RefreshIneffective, &note, "web");
+    let with = |at| [events(), vec![event(at)]].concat();
+    let created = [(9_000, true, true), OLD];
+    check_holds(&created, with(9_000), &[], &[ineffective; 2]);
+    check_holds(&created, with(8_999), &[], &[Some(Hold::Pace), None]);
     // One that is not ready yet may be on its way; it is too young to be replaced itself.
     check_holds(&[(9_500, false, true), NEW], events(), &[], &[ineffective]);
     check_holds(&[(9_300, false, true), NEW], events(), &[], &[None]);
