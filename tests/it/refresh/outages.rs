@@ -15,6 +15,7 @@ use testbed::{
 
 use super::{
     midway::{Midway, PODS},
+    requests::follows_pods,
     uids,
 };
 use crate::support::{
@@ -133,11 +134,7 @@ async fn while_pods_are_out_of_sight_none_goes() {
     world.kube.deployment("shop", "web", 2, &image).await;
     let before = world.kube.running("shop", 2, &old).await;
     let cluster = &world.testbed().cluster;
-    let blind = cluster.faults().inject(Effect::Unavailable, |seen| {
-        seen.resource == "pods"
-            && ["list", "watch"].contains(&seen.verb)
-            && seen.user.contains("podrefresh")
-    });
+    let blind = cluster.faults().inject(Effect::Unavailable, follows_pods);
     cluster.faults().drop_watches();
     let refused = cluster.journal().wait_for(1, PATIENCE, |entry| {
         entry.resource == "pods" && entry.status == 503

@@ -80,7 +80,8 @@ async fn an_eviction_names_the_pod_by_its_uid_and_dries_nothing() {
     }
 }
 
-fn follows_pods(seen: &Seen<'_>) -> bool {
+/// Says whether the controller asks what pods there are.
+pub(super) fn follows_pods(seen: &Seen<'_>) -> bool {
     seen.resource == "pods"
         && ["list", "watch"].contains(&seen.verb)
         && seen.user.contains("podrefresh")

@@ -128,6 +128,14 @@ async fn each_namespace_asks_with_its_own_token_and_profits_from_no_other() {
     check_own_secrets(|users| Auth::Bearer(Bearer::new(users))).await;
 }
 
+/// Changes the password of ann in the pull secret of `shop`.
+async fn change_password(world: &World, password: &str) {
+    let config =
+        json!({"auths": {world.registry.host(): {"username": "ann", "password": password}}});
+    let patch = json!({"stringData": {".dockerconfigjson": config.to_string()}});
+    world.kube.patch::<Secret>("shop", "pull", patch).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_secret_is_used_without_a_restart() {
     let Some(world) = private(Auth::Basic(vec![User::new("ann", "first")])).await else {
@@ -145,10 +153,7 @@ async fn a_rotated_secret_is_used_without_a_restart() {
     world.kube.told("shop", "Unresolved", &image).await;
     world.looks(3).await;
     assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
-    let config =
-        json!({"auths": {world.registry.host(): {"username": "ann", "password": "second"}}});
-    let patch = json!({"stringData": {".dockerconfigjson": config.to_string()}});
-    world.kube.patch::<Secret>("shop", "pull", patch).await;
+    change_password(&world, "second").await;
     let pods = world.kube.running("shop", 1, &new).await;
     assert_eq!(annotation(&pods[0], "digest.podrefresh.io/app"), new);
 }
@@ -164,19 +169,13 @@ async fn nobody_goes_whose_successor_could_not_pull() {
     let before = world.kube.running("shop", 1, &old).await;
 
     // What was read before is still accepted, and what the node would read now is not.
-    let set = async |password: &str| {
-        let config =
-            json!({"auths": {world.registry.host(): {"username": "ann", "password": password}}});
-        let patch = json!({"stringData": {".dockerconfigjson": config.to_string()}});
-        world.kube.patch::<Secret>("shop", "pull", patch).await;
-    };
-    set("wrong").await;
+    change_password(&world, "wrong").await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let (_, new) = world.push("shop/web", "stable", "2");
     world.kube.told("shop", "Unresolved", &image).await;
     world.looks(3).await;
     assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
-    set("first").await;
+    change_password(&world, "first").await;
     world.kube.running("shop", 1, &new).await;
 }
 
