@@ -39,9 +39,9 @@ use slots::Slots;
 pub struct Limits {
     /// Connections open at once. One more takes the place of one that does nothing, or is closed at once.
     pub connections: usize,
-    /// From the connection to the end of the handshake, and from there to the first request.
+    /// From the connection to the end of the handshake.
     pub greeting: Duration,
-    /// From one HTTP/1.1 answer to the end of the next request's head.
+    /// From the handshake to the first request, and from one HTTP/1.1 answer to the end of the next request's head.
     pub idle: Duration,
     /// Requests open at once on one HTTP/2 connection.
     pub streams: u32,
@@ -59,11 +59,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             // An API server has one for each review under way to a webhook behind a Service: at most 600, as many
-            // requests as it takes in at once by default. There may be three of them.
-            connections: 2048,
+            // requests as it takes in at once by default. There may be three of them, and when they are in a hurry
+            // they make more connections than they need in the end.
+            connections: 4096,
             greeting: Duration::from_secs(10),
-            // The API server closes its idle connections after 90 s. It should be the first to do so: a request
-            // may be on its way into a connection that we close.
+            // The API server closes its idle connections after 90 s, also those that it has never used as another one was
+            // free first. It should be the first to do so: a request may be on its way into a connection that we close.
             idle: Duration::from_secs(100),
             streams: 1024,
             stall: Duration::from_secs(10),

@@ -124,9 +124,8 @@ impl Server {
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        // hyper's own timeout for heads must be as long as a connection may idle; who has never asked for
-        // anything gets no such patience.
-        let mut patience = pin!(sleep(self.limits.greeting));
+        // hyper's own timeout for heads begins with the first byte.
+        let mut patience = pin!(sleep(self.limits.idle));
         let (mut is_greeted, mut is_stopping) = (false, false);
         let ended = loop {
             tokio::select! {

@@ -206,6 +206,7 @@ async fn a_panic_costs_its_own_request_only() {
 async fn who_says_nothing_is_sent_away() {
     let server = start(Limits {
         greeting: SHORT,
+        idle: SHORT,
         ..Limits::default()
     })
     .await;
@@ -222,7 +223,7 @@ async fn who_says_nothing_is_sent_away() {
 }
 
 #[tokio::test]
-async fn who_has_asked_before_may_idle_and_then_is_sent_away() {
+async fn who_is_past_the_handshake_may_idle_and_then_is_sent_away() {
     let idle = SHORT * 3;
     let server = start(Limits {
         greeting: SHORT,
@@ -230,6 +231,10 @@ async fn who_has_asked_before_may_idle_and_then_is_sent_away() {
         ..Limits::default()
     })
     .await;
+    // One that was made in vain, as another was free first.
+    let (said, took) = until_closed(&mut server.connect().await.unwrap()).await;
+    assert_eq!(said, "");
+    assert!(idle <= took, "closed after {took:?}");
     let mut stream = server.connect().await.unwrap();
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -295,7 +300,7 @@ async fn without_tls_http_1_is_spoken_and_nothing_else() {
 #[tokio::test]
 async fn without_tls_silence_and_crowds_are_no_better() {
     let limits = Limits {
-        greeting: SHORT,
+        idle: SHORT,
         connections: 1,
         ..Limits::default()
     };
