@@ -36,7 +36,7 @@ const NAME: &str = "podrefresh.podrefresh.svc";
 const STREAMS: usize = 4;
 
 /// Idle HTTP/1.1 connections that three API servers keep: 25 each, as client-go's transports do.
-const IDLE: usize = 3 * 25;
+pub(crate) const IDLE: usize = 3 * 25;
 
 type Http1 = http1::SendRequest<Full<Bytes>>;
 type Http2 = http2::SendRequest<Full<Bytes>>;
@@ -171,8 +171,11 @@ enum Found {
 impl Pool {
     fn find(&self) -> Found {
         let mut state = self.0.lock().unwrap();
-        if let Some(connection) = state.idle.pop() {
-            return Found::Idle(connection);
+        while let Some(connection) = state.idle.pop() {
+            // Go takes those out as soon as they are closed.
+            if !connection.is_closed() {
+                return Found::Idle(connection);
+            }
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);

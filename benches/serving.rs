@@ -12,7 +12,7 @@ use testbed::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    connections::Protocol,
+    connections::{IDLE, Protocol},
     controller::{Controller, Program},
     load::{Load, Outcome},
     population::{Population, Size},
@@ -106,6 +106,8 @@ fn warm(report: &mut Report, registry: &Registry, load: &Load) {
     let body = body(&image(registry, "rec/app"), &image(registry, "rec/sidecar"));
     let mut failed = 0;
     let mut all = |outcome: &Outcome| failed += outcome.count() - outcome.stamped;
+    // API servers that have been at work for a while keep as many connections as they needed at once.
+    all(&load.closed_loop(&body, IDLE, Duration::from_secs(1)));
     let mut send = |rate: f64, span: Duration| {
         let count = (rate * span.as_secs_f64()) as usize;
         let outcome = load.open_loop(iter::repeat_n(body.clone(), count), rate);
