@@ -9,7 +9,7 @@ use jiff::{
 mod grammar;
 mod repair;
 
-pub use grammar::InvalidWindow;
+pub use grammar::{InvalidWindow, InvalidWindows};
 pub(super) use repair::repaired;
 
 /// The windows of one wish, of which one must be open; with none of them it is open always.

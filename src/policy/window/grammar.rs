@@ -1,6 +1,6 @@
 //! How a window is written: days, hours, zone.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
@@ -9,7 +9,14 @@ use crate::policy::excerpt::excerpt;
 
 pub(super) const DAY_NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// Why a text is no list of windows; names the part that is wrong.
+/// As many of the faults in a text are told: who wrote more of them will read the form again.
+const TOLD: usize = 4;
+
+/// Why a text is no list of windows: all that is wrong with it, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidWindows(Vec<InvalidWindow>);
+
+/// What is wrong with one window; names the part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWindow {
     /// A window without hours.
@@ -34,42 +41,75 @@ pub enum InvalidWindow {
     Zone(String),
 }
 
-impl FromStr for Windows {
-    type Err = InvalidWindow;
-
-    fn from_str(text: &str) -> Result<Self, InvalidWindow> {
-        text.split(';')
-            .map(window)
-            .collect::<Result<_, _>>()
-            .map(Self)
+impl fmt::Display for InvalidWindows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(faults) = self;
+        for (nth, fault) in faults.iter().take(TOLD).enumerate() {
+            let separator = if nth == 0 { "" } else { ", " };
+            write!(f, "{separator}{fault}")?;
+        }
+        match faults.len().saturating_sub(TOLD) {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more"),
+        }
     }
 }
 
-fn window(text: &str) -> Result<Window, InvalidWindow> {
+impl std::error::Error for InvalidWindows {}
+
+impl FromStr for Windows {
+    type Err = InvalidWindows;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWindows> {
+        let mut faults = Vec::new();
+        let windows = text
+            .split(';')
+            .filter_map(|text| window(text, &mut faults))
+            .collect();
+        if faults.is_empty() {
+            Ok(Self(windows))
+        } else {
+            Err(InvalidWindows(faults))
+        }
+    }
+}
+
+/// Returns the window that `text` says; none when something is wrong with it, which is added to `faults`.
+fn window(text: &str, faults: &mut Vec<InvalidWindow>) -> Option<Window> {
     let parts: Vec<&str> = text.split_whitespace().collect();
     // Only hours have a colon, so they tell which parts are days and which is the zone.
     let Some(nth) = parts.iter().position(|part| part.contains(':')) else {
-        return Err(InvalidWindow::NoHours(excerpt(text.trim())));
+        faults.push(InvalidWindow::NoHours(excerpt(text.trim())));
+        return None;
     };
     let (days, hours) = (parts[..nth].concat(), parts[nth]);
     let zone = match parts[nth + 1..] {
-        [] => None,
-        [zone] => Some(zone),
-        _ => return Err(InvalidWindow::Order(excerpt(text.trim()))),
+        [] => Ok(TimeZone::UTC),
+        [zone] => parse_zone(zone),
+        _ => Err(InvalidWindow::Order(excerpt(text.trim()))),
     };
     let days = if days.is_empty() {
-        Days::ALL
+        Ok(Days::ALL)
     } else {
-        parse_days(&days)?
+        parse_days(&days)
     };
-    let (start, end) = parse_hours(hours)?;
-    let zone = zone.map_or(Ok(TimeZone::UTC), parse_zone)?;
-    Ok(Window {
-        days,
+    let (days, hours, zone) = (
+        noted(days, faults),
+        noted(parse_hours(hours), faults),
+        noted(zone, faults),
+    );
+    let (start, end) = hours?;
+    Some(Window {
+        days: days?,
         start,
         end,
-        zone,
+        zone: zone?,
     })
+}
+
+/// Moves what is wrong to `faults`.
+fn noted<T>(part: Result<T, InvalidWindow>, faults: &mut Vec<InvalidWindow>) -> Option<T> {
+    part.map_err(|fault| faults.push(fault)).ok()
 }
 
 fn parse_days(text: &str) -> Result<Days, InvalidWindow> {
@@ -160,11 +200,8 @@ mod tests {
 
     #[track_caller]
     fn refuse(text: &str, error: fn(String) -> InvalidWindow, part: &str) {
-        assert_eq!(
-            text.parse::<Windows>(),
-            Err(error(part.to_owned())),
-            "{text}"
-        );
+        let expected = InvalidWindows(vec![error(part.to_owned())]);
+        assert_eq!(text.parse::<Windows>(), Err(expected), "{text}");
     }
 
     #[test]
@@ -258,5 +295,30 @@ mod tests {
             "1:00-2:00 Mon Europe/Berlin",
         );
         refuse("Mon Tue 1:00-2:00", InvalidWindow::Day, "MonTue");
+    }
+
+    #[track_caller]
+    fn tell(text: &str, expected: &str) {
+        let error = text.parse::<Windows>().unwrap_err();
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told() {
+        let day = "is none of Mon, Tue, Wed, Thu, Fri, Sat, Sun, daily";
+        let hours = "are not two times from 00:00 to 24:00 joined by a dash, the first below 24:00";
+        let zone = "is not in the IANA database; Europe/Berlin and UTC are";
+        tell(
+            "Mo 25:00-3:00 Europe/Berln",
+            &format!(
+                "day \"Mo\" {day}, hours \"25:00-3:00\" {hours}, time zone \"Europe/Berln\" {zone}"
+            ),
+        );
+        let both = format!("day \"Mo\" {day}, day \"Tu\" {day}");
+        tell("Mo 1:00-2:00; Wed 1:00-2:00; Tu 1:00-2:00", &both);
+        let four = [both.as_str(); 2].join(", ");
+        let window = "Mo 1:00-2:00; Tu 1:00-2:00;";
+        tell(&[window; 2].concat().trim_end_matches(';'), &four);
+        tell(&[window; 3].concat(), &format!("{four}, and 3 more"));
     }
 }
