@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{duration, positive};
+use super::values::{count, duration, positive};
 use crate::policy::gate::Limits;
 
 /// How fast pods are replaced.
@@ -18,7 +18,7 @@ pub struct Pace {
         long,
         env = "PODREFRESH_MAX_EVICTIONS_PER_MINUTE",
         value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..=100_000),
+        value_parser = count::<1>,
         default_value_t = 30
     )]
     pub max_evictions_per_minute: u32,
@@ -27,7 +27,7 @@ pub struct Pace {
         long,
         env = "PODREFRESH_MAX_EVICTIONS_PER_MINUTE_PER_NAMESPACE",
         value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(0..=100_000),
+        value_parser = count::<0>,
         default_value_t = 0
     )]
     pub max_evictions_per_minute_per_namespace: u32,
@@ -36,7 +36,7 @@ pub struct Pace {
         long,
         env = "PODREFRESH_MAX_EVICTIONS_PER_MINUTE_PER_NODE",
         value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(0..=100_000),
+        value_parser = count::<0>,
         default_value_t = 0
     )]
     pub max_evictions_per_minute_per_node: u32,

@@ -31,6 +31,15 @@ pub(super) fn positive(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a number of things, at least `LEAST` of them.
+pub(super) fn count<const LEAST: u32>(text: &str) -> Result<u32, String> {
+    const MOST: u32 = 100_000;
+    let count = text.parse().ok();
+    count
+        .filter(|count| (LEAST..=MOST).contains(count))
+        .ok_or_else(|| format!("must be a number from {LEAST} to {MOST}"))
+}
+
 /// Parses a certificate's validity: `365d`, or a duration as [`duration`] takes it.
 pub(super) fn validity(text: &str) -> Result<Duration, String> {
     const HOUR: Duration = Duration::from_secs(3600);
@@ -86,6 +95,25 @@ mod tests {
         check(duration, "", None);
         check(positive, "0s", None);
         check(positive, "1ms", Some(1));
+    }
+
+    #[test]
+    fn a_count_is_a_number_in_its_limits() {
+        for (text, from_none, from_one) in [
+            ("0", Some(0), None),
+            ("1", Some(1), Some(1)),
+            ("100000", Some(100_000), Some(100_000)),
+            ("100001", None, None),
+            ("-1", None, None),
+            ("1.5", None, None),
+            ("many", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(count::<0>(text).ok(), from_none, "{text:?}");
+            assert_eq!(count::<1>(text).ok(), from_one, "{text:?}");
+        }
+        let allowed = "must be a number from 1 to 100000";
+        assert_eq!(count::<1>("many").unwrap_err(), allowed);
     }
 
     #[test]
