@@ -20,8 +20,8 @@ use crate::{
     registry::Lookup,
 };
 
-/// How much longer than allowed a Lease may seem not to have been renewed: the holder's clock is another one.
-const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// How far others' clocks may be ahead of or behind ours: a Lease may seem not to have been renewed for as much longer.
+pub(super) const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -291,9 +291,15 @@ impl<'a> Scene<'a> {
         gate::Target {
             first_seen: match known {
                 Some(known) => known.told,
-                None => now - self.limits.confirm_after.max(patience),
+                None => {
+                    let before = signed(self.limits.confirm_after.max(patience));
+                    now.saturating_sub(before).unwrap_or(Timestamp::MIN)
+                }
             },
-            last_seen: known.map_or(now, |known| now.max(known.told + self.limits.confirm_after)),
+            last_seen: known.map_or(now, |known| {
+                let confirmed = known.told.saturating_add(signed(self.limits.confirm_after));
+                now.max(confirmed.unwrap_or(Timestamp::MAX))
+            }),
             sightings: 2,
             ineffective: missed.contains(&(&*moved.container.name, moved.target))
                 || young && known.is_some_and(|known| known.is_late(case)),
