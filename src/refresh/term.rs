@@ -124,9 +124,7 @@ impl<'a> Term<'a> {
     /// Looks at everything once and does what may be done.
     async fn tick(&mut self, rhythm: &mut Rhythm) {
         let now = Instant::now();
-        if !(self.parts.pods.in_sight() && self.parts.namespaces.in_sight()) {
-            // What was seen last need not be so any more: another pod may be down by now.
-            debug!("Did nothing: pods or namespaces are out of sight");
+        if !self.sees() {
             return self.rest(Phase::Wait, Duration::ZERO, rhythm);
         }
         let (pods, survey) = self.look(now);
@@ -141,6 +139,16 @@ impl<'a> Term<'a> {
             .set(Timestamp::now().as_duration().as_secs_f64());
         metrics::observe(&metrics.refresh_tick_duration, now.elapsed());
         self.rest(pass.phase, work, rhythm);
+    }
+
+    /// Says whether changes are seen as they come. What was seen last need not be so any more otherwise: another pod may
+    /// be down by now.
+    pub(super) fn sees(&self) -> bool {
+        let sees = self.parts.pods.in_sight() && self.parts.namespaces.in_sight();
+        if !sees {
+            debug!("Did nothing: pods or namespaces are out of sight");
+        }
+        sees
     }
 
     /// Looks at all pods, and counts what there is to see.
