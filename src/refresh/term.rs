@@ -66,6 +66,7 @@ impl<'a> Term<'a> {
                 progress_deadline: settings.limits.progress_deadline,
                 leadership: parts.leadership.of_term(number),
                 whose: settings.whose,
+                pods: parts.pods.clone(),
                 namespaces: parts.namespaces.clone(),
                 recorder: parts.recorder.clone(),
                 metrics: parts.metrics.clone(),
