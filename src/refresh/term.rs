@@ -34,6 +34,10 @@ use crate::{
 /// How long one call of the API server may take.
 const CALL_TIME: Duration = Duration::from_secs(3);
 
+/// How long an eviction may take: the API server tries for some 10 s to write a budget that others write, too. Who
+/// leads waits no longer than it is sure to lead.
+const EVICTION_TIME: Duration = Duration::from_secs(15);
+
 /// How long a look may take to find out whom something is to be told of. The next one goes on with that.
 const TELL_TIME: Duration = Duration::from_secs(1);
 
@@ -61,7 +65,7 @@ impl<'a> Term<'a> {
             number,
             owners: Owners::new(parts.server.clone(), CALL_TIME),
             actor: Actor {
-                evictor: Evictor::new(parts.server.clone(), CALL_TIME.min(parts.reserve)),
+                evictor: Evictor::new(parts.server.clone(), EVICTION_TIME.min(parts.reserve)),
                 rehearsal: settings.dry_run.then_some(settings.poll_interval),
                 progress_deadline: settings.limits.progress_deadline,
                 leadership: parts.leadership.of_term(number),
