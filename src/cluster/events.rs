@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::sleep,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     call::{Media, Segment, Server},
@@ -325,27 +325,39 @@ async fn write_all(
     told: Arc<Mutex<Told>>,
     lost: Family<Reason, Counter>,
 ) {
+    let mut is_forbidden = false;
     while let Some(notice) = notices.recv().await {
-        if let Err(error) = write(&server, &instance, &notice).await {
-            if error.is_transient() {
-                // It may be told when the API server is back. What it refuses it would refuse again.
-                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.forget(key(&notice));
-            }
-            let reason = loss(&error);
-            let (kind, name) = (notice.about.kind, &notice.about.name);
-            debug!(reason, error = %Chain(&error), "No Event on {kind} {name}: {}", Chain(&error));
-            lost.get_or_create(&Reason { reason }).inc();
+        let Err(error) = write(&server, &instance, &notice).await else {
+            is_forbidden = false;
+            continue;
+        };
+        if error.is_transient() {
+            // It may be told when the API server is back. What it refuses it would refuse again.
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.forget(key(&notice));
+        }
+        let reason = loss(&error);
+        lost.get_or_create(&Reason { reason }).inc();
+        let (kind, name) = (notice.about.kind, &notice.about.name);
+        let words = Chain(&error);
+        // A right that is missing is missing for all of them.
+        if reason == FORBIDDEN && !std::mem::replace(&mut is_forbidden, true) {
+            warn!(reason, error = %words, "No Events can be told, the first on {kind} {name}: {words}");
+        } else {
+            debug!(reason, error = %words, "No Event on {kind} {name}: {words}");
         }
     }
 }
+
+/// What loses Events where the right to create them is missing.
+const FORBIDDEN: &str = "forbidden";
 
 /// Returns the documented name of what lost an Event.
 fn loss(error: &CallError) -> &'static str {
     match error.refusal() {
         Some(refusal) if refusal.code == 404 => "namespace_gone",
         Some(refusal) if refusal.cause("NamespaceTerminating").is_some() => "namespace_gone",
-        Some(refusal) if refusal.code == 403 => "forbidden",
+        Some(refusal) if refusal.code == 403 => FORBIDDEN,
         Some(_) => "refused",
         None => "unreachable",
     }

@@ -5,7 +5,8 @@ use super::{
     survey::{Finding, Found, Outdated},
 };
 use crate::{
-    cluster::{About, EventReason, Notice},
+    cluster::{About, EventReason, Notice, OwnerError},
+    error::Chain,
     policy::{Pod, gate::Hold},
 };
 
@@ -61,6 +62,17 @@ pub(super) fn blocked(about: About, outdated: &Outdated, why: &str) -> Notice {
             format!("Not evicted yet: {why}"),
         )
     }
+}
+
+/// Returns that the pods of a workload are kept, as nobody may say how many of them it wants.
+pub(super) fn unread(about: About, why: &OwnerError) -> Notice {
+    let note = format!("Not evicted: {}", Chain(why));
+    notice(
+        about,
+        EventReason::EvictionBlocked,
+        why.label().to_owned(),
+        note,
+    )
 }
 
 /// Returns that the pods of a workload are outdated.
