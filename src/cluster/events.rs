@@ -1,7 +1,6 @@
 //! Tells people what was done and why not: Events on pods, their owners and namespaces.
 
 use std::{
-    collections::{HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -29,10 +28,12 @@ use crate::{
     policy::{Owner, OwnerKind, Pod},
 };
 
+mod memory;
+
+use memory::Told;
+
 // A burst of a big tick; what comes on top is lost, and counted.
 const QUEUE: usize = 1024;
-// Enough for what a cluster has outdated at a time; forgotten ones are at worst told once more.
-const MEMORY: usize = 16_384;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 // Limits of events.k8s.io/v1, in bytes.
@@ -276,36 +277,6 @@ impl Recorder {
 
     fn count(&self, reason: &'static str) {
         self.lost.get_or_create(&Reason { reason }).inc();
-    }
-}
-
-/// What has been told: the newest of it.
-#[derive(Debug, Default)]
-struct Told {
-    order: VecDeque<u64>,
-    keys: HashSet<u64>,
-}
-
-impl Told {
-    fn insert(&mut self, key: u64) -> bool {
-        if !self.keys.insert(key) {
-            return false;
-        }
-        self.order.push_back(key);
-        if self.order.len() > MEMORY
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
-        }
-        true
-    }
-
-    /// Has it told again.
-    fn forget(&mut self, key: u64) {
-        // It is mostly the newest.
-        let place = self.order.iter().rposition(|told| *told == key);
-        place.and_then(|place| self.order.remove(place));
-        self.keys.remove(&key);
     }
 }
 

@@ -155,24 +155,3 @@ async fn what_cannot_heal_is_not_tried_again() {
     }
     assert_eq!(fake.next().await.body["regarding"]["name"], "d");
 }
-
-#[test]
-fn memory_is_bounded() {
-    let mut told = Told::default();
-    for key in 0..MEMORY as u64 {
-        assert!(told.insert(key));
-    }
-    assert!(!told.insert(0));
-    assert!(told.insert(MEMORY as u64));
-    assert!(told.insert(0));
-    assert_eq!(told.keys.len(), MEMORY);
-    assert_eq!(told.order.len(), MEMORY);
-    told.forget(7);
-    assert_eq!(
-        (told.keys.len(), told.order.len()),
-        (MEMORY - 1, MEMORY - 1)
-    );
-    assert!(told.insert(7));
-    told.forget(1);
-    assert_eq!(told.order.len(), MEMORY);
-}

@@ -318,7 +318,7 @@ mod tests {
         tell("Mo 1:00-2:00; Wed 1:00-2:00; Tu 1:00-2:00", &both);
         let four = [both.as_str(); 2].join(", ");
         let window = "Mo 1:00-2:00; Tu 1:00-2:00;";
-        tell(&[window; 2].concat().trim_end_matches(';'), &four);
+        tell([window; 2].concat().trim_end_matches(';'), &four);
         tell(&[window; 3].concat(), &format!("{four}, and 3 more"));
     }
 }

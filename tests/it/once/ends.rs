@@ -69,7 +69,7 @@ async fn a_run_that_has_lost_sight_of_pods_waits_until_it_sees_them() {
     });
     let run = program(&world, &["-n", "once-blind"]).await.start();
     let refused = cluster.journal().wait_for(3, PATIENCE, move |entry| {
-        watches(&entry.resource, &entry.verb) && entry.status == 503
+        watches(&entry.resource, entry.verb) && entry.status == 503
     });
     assert!(refused.await, "it must try to see them");
     assert!(world.evictions().is_empty(), "{:#?}", world.evictions());
