@@ -16,8 +16,8 @@ use super::{
     api::{TlsError, call},
     inject::{self, Service},
     serving::{Live, Serving},
+    unwatched::{Unwatched, is_forbidden},
 };
-use crate::error::Chain;
 
 /// The webhook configurations that make the API server call us: a mutating and a validating one of the same name.
 #[derive(Clone)]
@@ -189,10 +189,8 @@ impl Both {
                 let is_news = !(self.is_hidden && is_forbidden(&error));
                 self.is_hidden = is_forbidden(&error);
                 if is_news {
-                    warn!(
-                        error = %Chain(&error),
-                        "Could not follow the ValidatingWebhookConfiguration: {}", Chain(&error)
-                    );
+                    let error = Unwatched(&error);
+                    warn!(error = %error, "Could not follow the ValidatingWebhookConfiguration: {error}");
                 }
                 if self.validating.is_some() {
                     return None;
@@ -207,18 +205,6 @@ impl Both {
             validating,
         })))
     }
-}
-
-/// Returns whether a watch failed because we may not read what it is for.
-pub(super) fn is_forbidden(error: &watcher::Error) -> bool {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status,
-        _ => return false,
-    };
-    status.code == 403
 }
 
 #[cfg(test)]

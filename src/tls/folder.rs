@@ -14,8 +14,9 @@ use tracing::{info, warn};
 use super::{
     api::TlsError,
     chain,
-    configuration::{Configuration, is_forbidden},
+    configuration::Configuration,
     serving::{Live, Serving},
+    unwatched::{Unwatched, is_forbidden},
 };
 use crate::error::Chain;
 
@@ -84,7 +85,8 @@ impl Folder {
                     // Whoever brings the certificate may keep the webhook configuration to themselves, too.
                     Some(Err(error)) if is_forbidden(&error) => self.serving.observe(Live::Hidden),
                     Some(Err(error)) => {
-                        warn!(error = %Chain(&error), "Could not follow the webhook configuration: {}", Chain(&error));
+                        let error = Unwatched(&error);
+                        warn!(error = %error, "Could not follow the webhook configuration: {error}");
                     }
                     None => return,
                 },

@@ -15,6 +15,7 @@ use super::{
     material::Material,
     secret::Store,
     serving::Serving,
+    unwatched::Unwatched,
 };
 use crate::error::Chain;
 
@@ -92,7 +93,8 @@ impl Managed {
                 seen = secrets.next() => match seen {
                     Some(Ok(secret)) => self.secret = Some(secret),
                     Some(Err(error)) => {
-                        warn!(error = %Chain(&error), "Could not follow Secret {}: {}", self.store.name, Chain(&error));
+                        let error = Unwatched(&error);
+                        warn!(error = %error, "Could not follow Secret {}: {error}", self.store.name);
                         continue;
                     }
                     None => return,
@@ -103,7 +105,8 @@ impl Managed {
                         self.webhooks = webhooks;
                     }
                     Some(Err(error)) => {
-                        warn!(error = %Chain(&error), "Could not follow the webhook configuration: {}", Chain(&error));
+                        let error = Unwatched(&error);
+                        warn!(error = %error, "Could not follow the webhook configuration: {error}");
                         continue;
                     }
                     None => return,

@@ -51,6 +51,7 @@ mod secret;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod unwatched;
 
 pub use api::TlsError;
 pub use inject::Service;
