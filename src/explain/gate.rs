@@ -320,7 +320,28 @@ impl<'a> Scene<'a> {
                 }
             }
         }
+        for case in group.members.iter().map(|nth| &self.cases[*nth]) {
+            for moved in case.moved().filter(|it| it.container.is_pinned()) {
+                if self.strayed(group, case, moved) {
+                    missed.insert((&*moved.container.name, moved.target));
+                }
+            }
+        }
         missed
+    }
+
+    /// Says whether a replacement of the pod was not pinned as the pod is, and runs another image than it should.
+    fn strayed(&self, group: &Group, case: &Case<'_>, moved: Moved<'_>) -> bool {
+        let Some(known) = self.known(group, case, moved) else {
+            return false;
+        };
+        let mut others = group.members.iter().map(|nth| &self.cases[*nth]);
+        others.any(|other| {
+            let mut containers = other.seen.pod.containers.iter();
+            other.seen.pod.ready
+                && known.is_late(other)
+                && containers.any(|it| it.strayed_from(moved.container, moved.target))
+        })
     }
 
     /// Says whether an Event tells that a replacement missed `target`, and no pod has come since. Times of creation are

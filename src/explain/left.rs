@@ -40,7 +40,8 @@ pub(super) const fn uncounted(reason: Uncounted) -> &'static str {
         Uncounted::BadImage => "its image is no reference",
         Uncounted::OwnDigest => "its image has a digest of its own, which cannot change",
         Uncounted::NotPulled => {
-            "a new pod may run the same old image: imagePullPolicy is not Always, and the pod is not pinned"
+            "a new pod may run the same old image: imagePullPolicy is not Always, and the pod is not pinned, or its \
+             successor would not be"
         }
         Uncounted::LeftOut => "the annotation podrefresh.io/containers leaves it out",
     }

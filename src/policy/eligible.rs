@@ -1,6 +1,6 @@
 //! Which pods are ours to refresh, and which of their containers count.
 
-use super::{BadWishes, Container, Namespace, Phase, Pod, PullPolicy, Wishes};
+use super::{BadWishes, Container, Namespace, Phase, Pod, PullPolicy, Wishes, wishes::Mode};
 
 /// Whose pods are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,7 +108,7 @@ pub enum Uncounted {
     BadImage,
     /// Its reference has a digest of the user's own, so that it cannot change.
     OwnDigest,
-    /// Its tag is not pulled at each start: a new pod may well run the same old image.
+    /// Its tag is not pulled at each start, and nobody would pin it: a new pod may well run the same old image.
     NotPulled,
     /// The wish `containers` leaves it out.
     LeftOut,
@@ -148,7 +148,8 @@ impl Namespace {
 impl Container {
     /// Says whether a new digest behind this container's tag makes its pod outdated.
     ///
-    /// Only where a new pod would get that digest: the kubelet pulls always, or the webhook pins.
+    /// Only where a new pod would get that digest: the kubelet pulls always, or it pulls what the webhook pins, as it
+    /// did here and is wished to do again.
     pub fn counts(&self, wishes: &Wishes) -> bool {
         self.uncounted(wishes).is_none()
     }
@@ -158,9 +159,14 @@ impl Container {
         let Ok(image) = &self.image else {
             return Some(Uncounted::BadImage);
         };
+        let pulls = match self.pull {
+            PullPolicy::Always => true,
+            PullPolicy::IfNotPresent => self.is_pinned() && wishes.mode == Mode::Pin,
+            PullPolicy::Never => false,
+        };
         match image.digest() {
             Some(_) if !self.is_pinned() => Some(Uncounted::OwnDigest),
-            None if self.pull != PullPolicy::Always => Some(Uncounted::NotPulled),
+            _ if !pulls => Some(Uncounted::NotPulled),
             _ if !wishes.containers.takes(&self.name) => Some(Uncounted::LeftOut),
             _ => None,
         }
@@ -291,8 +297,9 @@ mod tests {
         assert_eq!(judged, Err(Ineligible::BadWishes));
     }
 
+    /// Checks whether a container counts while its pod is to be stamped, and to be pinned.
     #[track_caller]
-    fn check_counts(image: &str, pull: PullPolicy, stamp: Option<Stamp>, expected: bool) {
+    fn check_counts(image: &str, pull: PullPolicy, stamp: Option<Stamp>, expected: [bool; 2]) {
         let mut container = container(image);
         (container.pull, container.stamp) = (pull, stamp);
         for kind in [
@@ -301,11 +308,13 @@ mod tests {
             ContainerKind::Ordinary,
         ] {
             container.kind = kind;
-            assert_eq!(
-                container.counts(&Wishes::default()),
-                expected,
-                "{image} {pull:?} {kind:?}"
-            );
+            let counts = [Mode::Stamp, Mode::Pin].map(|mode| {
+                container.counts(&Wishes {
+                    mode,
+                    ..Wishes::default()
+                })
+            });
+            assert_eq!(counts, expected, "{image} {pull:?} {kind:?}");
         }
     }
 
@@ -316,21 +325,23 @@ mod tests {
             format!("nginx:1@{}", digest(1)),
             format!("nginx:1@{}", digest(2)),
         );
-        check_counts("nginx:1", PullPolicy::Always, None, true);
-        check_counts("nginx", PullPolicy::Always, stamp(), true);
+        check_counts("nginx:1", PullPolicy::Always, None, [true; 2]);
+        check_counts("nginx", PullPolicy::Always, stamp(), [true; 2]);
         for pull in [PullPolicy::IfNotPresent, PullPolicy::Never] {
-            check_counts("nginx:1", pull, stamp(), false);
+            check_counts("nginx:1", pull, stamp(), [false; 2]);
         }
+        check_counts(&pinned, PullPolicy::Always, stamp(), [true; 2]);
+        check_counts(&pinned, PullPolicy::IfNotPresent, stamp(), [false, true]);
+        check_counts(&pinned, PullPolicy::Never, stamp(), [false; 2]);
         for pull in [
             PullPolicy::Always,
             PullPolicy::IfNotPresent,
             PullPolicy::Never,
         ] {
-            check_counts(&pinned, pull, stamp(), true);
-            check_counts(&pinned, pull, None, false);
-            check_counts(&foreign, pull, stamp(), false);
-            check_counts(&format!("nginx@{}", digest(1)), pull, stamp(), false);
-            check_counts("Nginx", pull, stamp(), false);
+            check_counts(&pinned, pull, None, [false; 2]);
+            check_counts(&foreign, pull, stamp(), [false; 2]);
+            check_counts(&format!("nginx@{}", digest(1)), pull, stamp(), [false; 2]);
+            check_counts("Nginx", pull, stamp(), [false; 2]);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Container, Digest, ImageRef};
+use super::{Container, Digest, ImageRef, PullPolicy, Running};
 
 /// What the webhook wrote down for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,20 @@ impl Container {
     pub fn valid_stamp(&self) -> Option<&Stamp> {
         let image = self.image.as_ref().ok()?;
         self.stamp.as_ref().filter(|stamp| stamp.is_for(image))
+    }
+
+    /// Says whether this came in the place of `pinned`, and nobody pinned it: it runs what its node had under the tag,
+    /// which is not `target`.
+    pub fn strayed_from(&self, pinned: &Self, target: &Digest) -> bool {
+        let stamp = pinned.stamp.as_ref().filter(|_| pinned.is_pinned());
+        let (Some(stamp), Ok(image)) = (stamp, &self.image) else {
+            return false;
+        };
+        self.name == pinned.name
+            && self.pull != PullPolicy::Always
+            && image.digest().is_none()
+            && image.is_named(&stamp.image)
+            && matches!(&self.running, Running::Manifest(running) if running != target)
     }
 
     /// Says whether we wrote the digest into the container's reference.
@@ -143,5 +157,41 @@ mod tests {
         let pinned = image.pinned_to(digest(1));
         assert!(stamp.is_for(&pinned));
         assert_eq!(Stamp::new(&pinned, digest(1)), stamp);
+    }
+
+    #[test]
+    fn a_successor_that_was_not_pinned_strays() {
+        let pinned = Container {
+            stamp: Some(Stamp::new(&"nginx:1".parse().unwrap(), digest(1))),
+            pull: PullPolicy::IfNotPresent,
+            ..container(&format!("nginx:1@{}", digest(1)))
+        };
+        let successor = |image: &str, runs| Container {
+            pull: PullPolicy::IfNotPresent,
+            running: runs,
+            ..container(image)
+        };
+        let runs = |byte| Running::Manifest(digest(byte));
+        // The tag means 2 now.
+        let strays = |it: &Container| it.strayed_from(&pinned, &digest(2));
+        assert!(strays(&successor("nginx:1", runs(1))));
+        assert!(strays(&successor("nginx:1", runs(3))));
+        assert!(!strays(&successor("nginx:1", runs(2))));
+        assert!(!strays(&successor("nginx:1", Running::NotStarted)));
+        assert!(!strays(&successor("nginx:2", runs(3))));
+        assert!(!strays(&pinned));
+        let pulled = Container {
+            pull: PullPolicy::Always,
+            ..successor("nginx:1", runs(3))
+        };
+        assert!(!strays(&pulled));
+        let other = Container {
+            name: "other".into(),
+            ..successor("nginx:1", runs(3))
+        };
+        assert!(!strays(&other));
+        // What never was pinned has no pin to lose.
+        let tagged = successor("nginx:1", runs(1));
+        assert!(!successor("nginx:1", runs(3)).strayed_from(&tagged, &digest(2)));
     }
 }

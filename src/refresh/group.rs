@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use super::{
     facts::Doubt,
     memory::Memory,
+    missed::{Missed, is_late},
     survey::{self, Outdated, Survey},
     template::Template,
 };
 use crate::cluster::{About, Workload};
 use crate::policy::{
-    Digest, Owner, Pod,
+    Owner, Pod,
     gate::{self, Hold, Limits, Made, Member, Past},
     wishes::Strategy,
 };
@@ -142,7 +143,7 @@ impl Group {
         recent: u32,
     ) -> gate::Workload<'a> {
         let uid = self.workload.as_deref();
-        let missed = self.missed(scene);
+        let missed = Missed::of(self, scene);
         let template = self.template(scene, memory);
         let made =
             |outdated: &Outdated| template.as_ref().map_or(Made::Now, |it| it.made(outdated));
@@ -199,7 +200,7 @@ impl Group {
     }
 
     /// Returns its pods that are not on their way out, and what their verdicts come to.
-    fn staying<'a>(
+    pub(super) fn staying<'a>(
         &self,
         scene: Scene<'a>,
     ) -> impl Iterator<Item = (&'a Arc<Pod>, survey::Standing)> {
@@ -268,27 +269,6 @@ impl Group {
                 _ => None,
             })
     }
-
-    /// Returns the containers and digests that a replacement has missed: it was created after the digest
-    /// was first seen, is Ready, and is outdated for it all the same (a stale mirror, an image from the
-    /// node's cache).
-    fn missed<'a>(&self, scene: Scene<'a>) -> Missed<'a> {
-        let mut missed = Missed::default();
-        for outdated in self.outdated(scene).filter(|it| it.pod.ready) {
-            for moved in &outdated.moved {
-                if !is_late(scene, outdated, moved) {
-                    continue;
-                }
-                let what = (&*moved.container, &moved.to.digest);
-                if outdated.doubt.is_none() && outdated.since <= moved.to.last {
-                    missed.certain.insert(what);
-                } else {
-                    missed.suspected.insert(what);
-                }
-            }
-        }
-        missed
-    }
 }
 
 /// Returns what the API server refused the pod's eviction for, while it is too early to ask again.
@@ -308,27 +288,6 @@ pub(super) fn refused(
     // A budget holds all ready pods of a workload; one that is not ready it may let go.
     let budget = pod.ready && workload.is_some_and(|uid| memory.ready.hold(uid, now));
     (budget || memory.pods.hold(&pod.uid, now)).then_some(Hold::Pdb)
-}
-
-/// Says whether the pod was created when the container's tag meant what it should run.
-///
-/// Nobody is evicted for a digest before `confirm_after` has passed since it was first seen, so that replacements
-/// are at least as late. Half of it is left to clocks that differ, and to a cache that showed a pod late.
-fn is_late(scene: Scene<'_>, outdated: &Outdated, moved: &survey::Moved) -> bool {
-    scene.survey.clock.is_some_and(|clock| {
-        let first = clock.best(moved.to.first, (scene.now, scene.wall));
-        let soonest = first + scene.limits.confirm_after / 2;
-        moved.to.precedes(soonest, outdated.pod.created)
-    })
-}
-
-/// Containers and the digests that a pod should run by now that does not.
-#[derive(Debug, Default)]
-struct Missed<'a> {
-    certain: HashSet<(&'a str, &'a Digest)>,
-    /// It may be that the tag has moved on, and the pod runs what it means by now: nobody else goes before that is
-    /// known, which the next sighting tells.
-    suspected: HashSet<(&'a str, &'a Digest)>,
 }
 
 fn facts<'a>(
@@ -354,7 +313,7 @@ fn facts<'a>(
             last_seen: scene.wall_at(moved.to.last),
             sightings: if counts { moved.to.sightings } else { 0 },
             ineffective: missed.certain.contains(&what)
-                || young && outdated.since <= moved.to.last && is_late(scene, outdated, moved),
+                || young && outdated.since <= moved.to.last && is_late(scene, &outdated.pod, moved),
         }
     };
     let targets = outdated.moved.iter().map(target).collect();

@@ -25,6 +25,7 @@ mod group;
 mod lanes;
 mod ledger;
 mod memory;
+mod missed;
 mod once;
 mod outcome;
 mod pass;

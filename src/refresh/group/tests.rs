@@ -1,11 +1,12 @@
 use super::*;
 use crate::{
     policy::{
+        PullPolicy,
         fixture::{Fixture, digest},
         gate::Standing,
     },
     refresh::{
-        fixture::{Stage, deployment, lookup, owned_by, runs, seconds, wall},
+        fixture::{Stage, deployment, lookup, owned_by, runs, seconds, stamp, wall},
         memory::Turn,
     },
 };
@@ -258,4 +259,44 @@ fn events_are_about_the_workload_or_the_owner_if_that_cannot_be_read() {
     assert_eq!(about(&memory), About::owner("shop", &owned_by("web")));
     memory.read(deployment("web", 1), ["uid-web".into()], now);
     assert_eq!(about(&memory), Some(About::workload(&deployment("web", 1))));
+}
+
+/// Checks whether an owner in mode `pin` loses no more pods once one has come back with `image`, which runs what its node
+/// had, at the second `created`.
+#[track_caller]
+fn check_stray(image: &str, had: u8, created: i64, expected: bool) {
+    let of = |name: &str, image: &str, version: u8| {
+        let image = Arc::new(image.parse().unwrap());
+        runs(name, "web", version).with(|pod| {
+            pod.annotations = Arc::new([("mode".into(), "pin".into())]);
+            let container = &mut pod.containers[0];
+            (container.image, container.pull) = (Ok(image), PullPolicy::IfNotPresent);
+        })
+    };
+    let pinned = format!("nginx:1.27@{}", digest(2));
+    let old = of("a", &pinned, 2).with(|pod| stamp(pod, 2));
+    let mut stage = Stage::new([old]).confirmed(1);
+    let late = of("b", image, had).with(|pod| pod.created = wall(created));
+    stage.pods.push(Arc::new(late.build()));
+    stage.second = 20;
+    stage.answer(&lookup(), 1);
+    stage.look();
+    let (scene, memory) = (stage.scene(), memory());
+    let groups = groups(scene, &memory);
+    let view = groups[0].view(scene, &memory, 0);
+    let Standing::Outdated(outdated) = &view.members[0].standing else {
+        panic!("the old one must be outdated");
+    };
+    assert_eq!(outdated.targets[0].ineffective, expected);
+}
+
+#[test]
+fn a_replacement_that_lost_its_pin_stops_its_owner() {
+    check_stray("nginx:1.27", 3, 6, true);
+    check_stray("nginx:1.27", 2, 6, true);
+    // It was there before the tag moved.
+    check_stray("nginx:1.27", 3, 5, false);
+    // Its node had nothing, and has pulled what it should.
+    check_stray("nginx:1.27", 1, 6, false);
+    check_stray("nginx:1.28", 3, 6, false);
 }

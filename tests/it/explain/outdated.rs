@@ -1,7 +1,10 @@
 //! Outdated pods, each held by another rule: what is told agrees with what the controller does.
 
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Pod,
+};
+use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 use testbed::{
     images::Format,
@@ -11,6 +14,7 @@ use testbed::{
 use super::{explain, rules, why};
 use crate::support::{
     kube::{eventually, name, workload},
+    look::on_testbed,
     world::World,
 };
 
@@ -269,4 +273,41 @@ async fn the_images_behind_indexes_are_told_for_the_pods_node() {
     assert_ne!(stamp, target);
     assert_eq!(found["platform"], "linux/amd64");
     assert_eq!(container["verdict"], "outdated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_that_was_not_pinned_stops_its_owner_and_is_told() {
+    if !on_testbed() {
+        return; // the nodes of a real control plane have caches of their own
+    }
+    let world = World::running(&["--confirm-after=2s"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let enabled = json!({"podrefresh.io/enabled": "true"});
+    let pin = json!({"podrefresh.io/mode": "pin"});
+    world.kube.namespace("shop", enabled, pin).await;
+    let app = json!({"name": "app", "image": image, "imagePullPolicy": "IfNotPresent"});
+    let spec = json!({"replicas": 3, "template": {"spec": {"containers": [app]}}});
+    let object = workload("web", &image, spec);
+    world.kube.create::<Deployment>("shop", object).await;
+    world.kube.running("shop", 3, &old).await;
+    // Under its tag the nodes have the old image, and nobody pins any more.
+    world.testbed().kubelet.mirror(&image, Some(&old));
+    let webhooks = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
+    let params = DeleteParams::default();
+    webhooks.delete("podrefresh", &params).await.unwrap();
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.told("shop", "RefreshIneffective", &new).await;
+    let pods = world.kube.running("shop", 3, &old).await;
+    world.looks(5).await;
+    assert_eq!(world.evictions().len(), 1, "{:#?}", world.evictions());
+    let is_pinned = |pod: &&Pod| {
+        let image = pod.spec.as_ref().unwrap().containers[0].image.as_deref();
+        image.unwrap().contains('@')
+    };
+    let pinned = pods.iter().find(is_pinned).unwrap();
+    let found = explain(&world, pinned).await;
+    assert_eq!(found["reason"], "ineffective", "{found:#}");
+    let stray = pods.iter().find(|pod| !is_pinned(pod)).unwrap();
+    let found = explain(&world, stray).await;
+    assert_eq!(found["reason"], "nothing_counts", "{found:#}");
 }
