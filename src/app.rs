@@ -44,6 +44,7 @@ use crate::{
 mod checks;
 mod notify;
 mod once;
+mod ports;
 mod resolver;
 mod settings;
 mod sidecar;
@@ -65,6 +66,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub struct Controller {
     settings: Settings,
     connection: Connection,
+    /// How many files may be open, connections included.
+    files: usize,
     resolver: Resolver,
     metrics: Metrics,
     admission: TcpListener,
@@ -82,6 +85,8 @@ impl Controller {
     /// As that may have to wait for the API server, the admin port answers already: alive, not ready.
     pub async fn bind(settings: Settings, connection: Connection) -> anyhow::Result<Self> {
         let metrics = Metrics::new();
+        let files = server::files::limit();
+        ports::check(files);
         let resolver = resolver(&settings.registries, Some(connection.server()), &metrics)?;
         let admission = server::bind(settings.admission_addr).await?;
         let admin = server::bind(settings.admin_addr).await?;
@@ -114,6 +119,7 @@ impl Controller {
         Ok(Self {
             settings,
             connection,
+            files,
             resolver,
             metrics,
             admission,
@@ -149,6 +155,7 @@ impl Controller {
         let Self {
             settings,
             connection,
+            files,
             resolver,
             metrics,
             admission,
@@ -185,8 +192,10 @@ impl Controller {
                 (leadership, Some(election), reserve)
             }
         };
-        let notifying =
-            notify.map(|it| it.serve(tell, &leadership, &metrics, settings.linger, stayed.clone()));
+        let notifying = notify.map(|it| {
+            let limits = ports::notifications(files, settings.linger);
+            it.serve(tell, &leadership, &metrics, limits, stayed.clone())
+        });
         let mut notifying = notifying.transpose()?;
         let mutator = Mutator {
             resolver: resolver.clone(),
@@ -220,11 +229,8 @@ impl Controller {
             admission,
             tls,
             router,
-            server::Limits {
-                // The API server learns a moment later that we are not ready, and calls us until then.
-                linger: settings.linger,
-                ..server::Limits::default()
-            },
+            // The API server learns a moment later that we are not ready, and calls us until then.
+            ports::reviews(files, settings.linger),
             ended(stayed)
         ));
         let mut elect = pin!(OptionFuture::from(election).then(|over| match over {
