@@ -1,7 +1,7 @@
 //! The stamps: what the registries said of a pod's images in, what to change and to say out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -92,7 +92,7 @@ pub fn plan(
     if on_unresolved == OnUnresolved::Admit {
         warnings.clear();
     }
-    let none = Strings::new();
+    let none = Strings::default();
     let present = pod
         .metadata
         .as_ref()
@@ -107,10 +107,11 @@ pub fn plan(
         // Without its stamps nobody could tell a pin from a user's own digest.
         pins.clear();
     }
+    let looked_at: HashSet<&str> = wants.iter().map(|wanted| &*wanted.stamp).collect();
     let is_about = |part: &str| match change {
         PodChange::Created => true,
         // The other containers go on with the images that their stamps tell of.
-        PodChange::Updated => wants.iter().any(|wanted| wanted.stamp == part),
+        PodChange::Updated => looked_at.contains(part),
         PodChange::Debugged => false,
     };
     let edits = edits::of(present, stamps, is_about);
