@@ -32,10 +32,7 @@ use crate::{
         Connection, Leadership, Namespaces, Pods, Recorder, Scope, WatchError, elect, lease,
     },
     notify::QUEUE,
-    observe::{
-        admin::{self, Readiness},
-        metrics::Metrics,
-    },
+    observe::{admin::Readiness, metrics::Metrics},
     refresh,
     registry::Resolver,
     server, tls,
@@ -72,7 +69,7 @@ pub struct Controller {
     metrics: Metrics,
     admission: TcpListener,
     admin_addr: SocketAddr,
-    admin: BoxFuture<'static, std::io::Result<()>>,
+    admin: BoxFuture<'static, ()>,
     notify: Option<Notify>,
     readiness: Readiness,
     serving: tls::Serving,
@@ -96,7 +93,7 @@ impl Controller {
             None => None,
         };
         let readiness = Readiness::default();
-        let mut admin = admin::serve(admin, readiness.clone(), metrics.clone()).boxed();
+        let mut admin = ports::admin(admin, readiness.clone(), metrics.clone(), files).boxed();
         let source = match &settings.cert_dir {
             Some(folder) => tls::Source::Folder(folder.clone()),
             None => tls::Source::SelfManaged {
@@ -114,7 +111,7 @@ impl Controller {
         let certificate = tls::start(source, connection.client.clone(), whom, metrics.clone());
         let (serving, certificate) = tokio::select! {
             started = certificate => started?,
-            result = &mut admin => return Err(admin_ended(result)),
+            () = &mut admin => return Err(admin_ended()),
         };
         Ok(Self {
             settings,
@@ -256,7 +253,7 @@ impl Controller {
             () = &mut elect => bail!("the leader election ended"),
             () = &mut serve => Some(anyhow::anyhow!("the admission server ended")),
             result = &mut background => Some(background_ended(result)),
-            result = &mut admin => Some(admin_ended(result)),
+            () = &mut admin => Some(admin_ended()),
             () = &mut refreshing => Some(anyhow::anyhow!("refreshing ended")),
             () = notified => Some(anyhow::anyhow!("the port for notifications ended")),
         };
@@ -284,7 +281,7 @@ impl Controller {
         tokio::select! {
             _ = orderly => info!("Stopped"),
             result = background => result?,
-            result = admin => return Err(admin_ended(result)),
+            () = admin => return Err(admin_ended()),
         }
         Ok(())
     }
@@ -304,11 +301,8 @@ fn background_ended(result: anyhow::Result<()>) -> anyhow::Error {
 }
 
 /// Returns why the admin port is gone, which it must never be.
-fn admin_ended(result: std::io::Result<()>) -> anyhow::Error {
-    match result {
-        Ok(()) => anyhow::anyhow!("the admin port ended"),
-        Err(error) => anyhow::Error::new(error).context("the admin port failed"),
-    }
+fn admin_ended() -> anyhow::Error {
+    anyhow::anyhow!("the admin port ended")
 }
 
 /// Runs what must never end; returns how it did.

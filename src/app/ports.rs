@@ -3,11 +3,38 @@
 //! A socket is a file. Where a server takes more of them than there are files, none of them makes room any more, and
 //! neither registries nor the API server can be called. A quarter stays for those.
 
-use std::time::Duration;
+use std::{future, time::Duration};
 
+use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::{notify, server::Limits};
+use crate::{
+    notify,
+    observe::{
+        admin::{self, Readiness},
+        metrics::Metrics,
+    },
+    server::{self, Limits},
+};
+
+/// What a client of the admin port may cost. There is a kubelet, a Prometheus or two, and people.
+///
+/// All answers are ready at once: so nobody is ever busy for long, and a probe finds its place however many others are
+/// there.
+const ADMIN: Limits = Limits {
+    connections: 64,
+    sockets: usize::MAX,
+    greeting: Duration::from_secs(10),
+    // Prometheus closes its idle connections after 5 min, and should be the first to do so.
+    idle: Duration::from_secs(330),
+    // There is no HTTP/2 without TLS.
+    streams: 1,
+    stall: Duration::from_secs(10),
+    ping: Duration::from_secs(20),
+    // It is served until the process ends.
+    linger: Duration::ZERO,
+    drain: Duration::ZERO,
+};
 
 /// Returns the limits of the port for reviews, of `files` that may be open.
 pub(super) fn reviews(files: usize, linger: Duration) -> Limits {
@@ -25,6 +52,18 @@ pub(super) fn notifications(files: usize, linger: Duration) -> Limits {
         ..notify::LIMITS
     }
     .within(files / 8)
+}
+
+/// Serves the admin port at `listener` for ever, where `files` may be open.
+pub(super) fn admin(
+    listener: TcpListener,
+    readiness: Readiness,
+    metrics: Metrics,
+    files: usize,
+) -> impl Future<Output = ()> + Send {
+    let router = admin::router(readiness, metrics);
+    let limits = ADMIN.within(files / 8);
+    server::serve_plain(listener, router, limits, future::pending())
 }
 
 /// Warns where `files` are too few for as many connections as there may be.
