@@ -98,15 +98,6 @@ pub fn plan(
         .as_ref()
         .and_then(|metadata| metadata.annotations.as_ref())
         .unwrap_or(&none);
-    if change == PodChange::Debugged {
-        // The API server keeps no annotation that comes with an ephemeral container.
-        stamps.clear();
-    } else if !edits::fit(present, &stamps) {
-        warnings.push("podrefresh: no stamps: the pod's annotations are too large".to_owned());
-        stamps.clear();
-        // Without its stamps nobody could tell a pin from a user's own digest.
-        pins.clear();
-    }
     let looked_at: HashSet<&str> = wants.iter().map(|wanted| &*wanted.stamp).collect();
     let is_about = |part: &str| match change {
         PodChange::Created => true,
@@ -114,6 +105,15 @@ pub fn plan(
         PodChange::Updated => looked_at.contains(part),
         PodChange::Debugged => false,
     };
+    if change == PodChange::Debugged {
+        // The API server keeps no annotation that comes with an ephemeral container.
+        stamps.clear();
+    } else if !edits::fit(present, &stamps, is_about) {
+        warnings.push("podrefresh: no stamps: the pod's annotations are too large".to_owned());
+        stamps.clear();
+        // Without its stamps nobody could tell a pin from a user's own digest.
+        pins.clear();
+    }
     let edits = edits::of(present, stamps, is_about);
     Plan::Admit {
         edits: edits.into_iter().chain(pins).collect(),
