@@ -32,10 +32,7 @@ use crate::{
         Connection, Leadership, Namespaces, Pods, Recorder, Scope, WatchError, elect, lease,
     },
     notify::QUEUE,
-    observe::{
-        admin::{self, Readiness},
-        metrics::Metrics,
-    },
+    observe::{admin::Readiness, metrics::Metrics},
     refresh,
     registry::Resolver,
     server, tls,
@@ -44,6 +41,7 @@ use crate::{
 mod checks;
 mod notify;
 mod once;
+mod ports;
 mod resolver;
 mod settings;
 mod sidecar;
@@ -65,11 +63,13 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub struct Controller {
     settings: Settings,
     connection: Connection,
+    /// How many files may be open, connections included.
+    files: usize,
     resolver: Resolver,
     metrics: Metrics,
     admission: TcpListener,
     admin_addr: SocketAddr,
-    admin: BoxFuture<'static, std::io::Result<()>>,
+    admin: BoxFuture<'static, ()>,
     notify: Option<Notify>,
     readiness: Readiness,
     serving: tls::Serving,
@@ -82,6 +82,8 @@ impl Controller {
     /// As that may have to wait for the API server, the admin port answers already: alive, not ready.
     pub async fn bind(settings: Settings, connection: Connection) -> anyhow::Result<Self> {
         let metrics = Metrics::new();
+        let files = server::files::limit();
+        ports::check(files);
         let resolver = resolver(&settings.registries, Some(connection.server()), &metrics)?;
         let admission = server::bind(settings.admission_addr).await?;
         let admin = server::bind(settings.admin_addr).await?;
@@ -91,7 +93,7 @@ impl Controller {
             None => None,
         };
         let readiness = Readiness::default();
-        let mut admin = admin::serve(admin, readiness.clone(), metrics.clone()).boxed();
+        let mut admin = ports::admin(admin, readiness.clone(), metrics.clone(), files).boxed();
         let source = match &settings.cert_dir {
             Some(folder) => tls::Source::Folder(folder.clone()),
             None => tls::Source::SelfManaged {
@@ -109,11 +111,12 @@ impl Controller {
         let certificate = tls::start(source, connection.client.clone(), whom, metrics.clone());
         let (serving, certificate) = tokio::select! {
             started = certificate => started?,
-            result = &mut admin => return Err(admin_ended(result)),
+            () = &mut admin => return Err(admin_ended()),
         };
         Ok(Self {
             settings,
             connection,
+            files,
             resolver,
             metrics,
             admission,
@@ -149,6 +152,7 @@ impl Controller {
         let Self {
             settings,
             connection,
+            files,
             resolver,
             metrics,
             admission,
@@ -185,8 +189,10 @@ impl Controller {
                 (leadership, Some(election), reserve)
             }
         };
-        let notifying =
-            notify.map(|it| it.serve(tell, &leadership, &metrics, settings.linger, stayed.clone()));
+        let notifying = notify.map(|it| {
+            let limits = ports::notifications(files, settings.linger);
+            it.serve(tell, &leadership, &metrics, limits, stayed.clone())
+        });
         let mut notifying = notifying.transpose()?;
         let mutator = Mutator {
             resolver: resolver.clone(),
@@ -220,11 +226,8 @@ impl Controller {
             admission,
             tls,
             router,
-            server::Limits {
-                // The API server learns a moment later that we are not ready, and calls us until then.
-                linger: settings.linger,
-                ..server::Limits::default()
-            },
+            // The API server learns a moment later that we are not ready, and calls us until then.
+            ports::reviews(files, settings.linger),
             ended(stayed)
         ));
         let mut elect = pin!(OptionFuture::from(election).then(|over| match over {
@@ -250,7 +253,7 @@ impl Controller {
             () = &mut elect => bail!("the leader election ended"),
             () = &mut serve => Some(anyhow::anyhow!("the admission server ended")),
             result = &mut background => Some(background_ended(result)),
-            result = &mut admin => Some(admin_ended(result)),
+            () = &mut admin => Some(admin_ended()),
             () = &mut refreshing => Some(anyhow::anyhow!("refreshing ended")),
             () = notified => Some(anyhow::anyhow!("the port for notifications ended")),
         };
@@ -278,7 +281,7 @@ impl Controller {
         tokio::select! {
             _ = orderly => info!("Stopped"),
             result = background => result?,
-            result = admin => return Err(admin_ended(result)),
+            () = admin => return Err(admin_ended()),
         }
         Ok(())
     }
@@ -298,11 +301,8 @@ fn background_ended(result: anyhow::Result<()>) -> anyhow::Error {
 }
 
 /// Returns why the admin port is gone, which it must never be.
-fn admin_ended(result: std::io::Result<()>) -> anyhow::Error {
-    match result {
-        Ok(()) => anyhow::anyhow!("the admin port ended"),
-        Err(error) => anyhow::Error::new(error).context("the admin port failed"),
-    }
+fn admin_ended() -> anyhow::Error {
+    anyhow::anyhow!("the admin port ended")
 }
 
 /// Runs what must never end; returns how it did.

@@ -2,9 +2,10 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use podrefresh::{cli::Cli, commands, error::Chain, observe::log};
+use podrefresh::{cli::Cli, commands, error::Chain, observe::log, server::files};
 
 fn main() -> ExitCode {
+    files::raise();
     // Wrong usage ends here, with exit code 2.
     let cli = Cli::of(std::env::args_os());
     log::start(cli.logging.log_format, &cli.logging.log_filter);

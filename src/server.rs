@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::Router;
+use futures::FutureExt as _;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
@@ -20,7 +21,7 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,7 @@ use tracing::{debug, error, info, warn};
 
 pub mod body;
 mod client;
+pub mod files;
 mod slots;
 mod stall;
 
@@ -39,6 +41,9 @@ use slots::Slots;
 pub struct Limits {
     /// Connections open at once. One more takes the place of one that does nothing, or is closed at once.
     pub connections: usize,
+    /// Sockets open at once: those of the connections, and of others that have lost their place and say goodbye. Who comes
+    /// on top waits for one of these to end.
+    pub sockets: usize,
     /// From the connection to the end of the handshake.
     pub greeting: Duration,
     /// From the handshake to the first request, and from one HTTP/1.1 answer to the end of the next request's head.
@@ -62,6 +67,7 @@ impl Default for Limits {
             // requests as it takes in at once by default. There may be three of them, and when they are in a hurry
             // they make more connections than they need in the end.
             connections: 4096,
+            sockets: usize::MAX,
             greeting: Duration::from_secs(10),
             // The API server closes its idle connections after 90 s, also those that it has never used as another one was
             // free first. It should be the first to do so: a request may be on its way into a connection that we close.
@@ -72,6 +78,18 @@ impl Default for Limits {
             linger: Duration::ZERO,
             // More than the longest deadline that a webhook may have by its default of 10 s.
             drain: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Limits {
+    /// Returns the same with at most as many sockets: half of them for connections, and half for who must make room.
+    #[must_use]
+    pub fn within(self, sockets: usize) -> Self {
+        Self {
+            connections: self.connections.min(sockets / 2),
+            sockets: self.sockets.min(sockets),
+            ..self
         }
     }
 }
@@ -162,25 +180,26 @@ pub async fn serve_plain(
 /// Accepts connections until `shutdown` is done, and a little longer.
 async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let slots = Slots::new(server.limits.connections);
+    let sockets = server.limits.sockets.clamp(1, Semaphore::MAX_PERMITS);
+    let sockets = Arc::new(Semaphore::new(sockets));
     let (phase, phases) = watch::channel(Phase::Serving);
     let mut lingered = pin!(async {
         shutdown.await;
         phase.send_replace(Phase::Lingering);
         sleep(server.limits.linger).await;
     });
-    let begin = |stream| match slots.take(Instant::now()) {
-        Some(slot) => drop(tokio::spawn(server.clone().client(
-            stream,
-            slot,
-            phases.clone(),
-        ))),
+    let begin = |stream, socket| match slots.take(Instant::now()) {
+        Some(slot) => {
+            let client = server.clone().client(stream, slot, phases.clone());
+            tokio::spawn(client.map(|()| drop(socket)));
+        }
         None => debug!("A connection was closed at once: all others are busy"),
     };
     loop {
         tokio::select! {
             () = &mut lingered => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => begin(stream),
+            (socket, accepted) = next(&sockets, &listener) => match accepted {
+                Ok((stream, _)) => begin(stream, Some(socket)),
                 Err(error) => pause_after(&error).await,
             },
         }
@@ -192,7 +211,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: impl Futur
             stream.set_nonblocking(true).ok()?;
             TcpStream::from_std(stream).ok()
         });
-        rest.for_each(begin);
+        rest.for_each(|stream| begin(stream, None));
     }
     drop(phases);
     phase.send_replace(Phase::Draining);
@@ -202,6 +221,16 @@ async fn accept(server: Arc<Server>, listener: TcpListener, shutdown: impl Futur
     } else {
         info!("Finished all requests under way");
     }
+}
+
+/// Accepts a connection, once there may be another socket.
+async fn next(
+    sockets: &Arc<Semaphore>,
+    listener: &TcpListener,
+) -> (OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
+    let socket = sockets.clone().acquire_owned().await;
+    let socket = socket.expect("the semaphore must not be closed");
+    (socket, listener.accept().await)
 }
 
 /// Waits after a failed accept, unless only that one connection is lost.

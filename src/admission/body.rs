@@ -1,5 +1,7 @@
 //! Which bodies are reviews, and what is answered to those that are none.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::outcome::Outcome;
@@ -14,6 +16,11 @@ pub const REVIEWS: BodyLimits = BodyLimits {
     one: 8 << 20,
     // Five thousand usual reviews, and a quarter of what the manifests grant the container.
     all: 64 << 20,
+    // Twenty times a usual one. Larger ones are few, and must not have all the room there is.
+    small: 256 << 10,
+    // An API server sends a body at once, whatever it grants for the answer. Who asks says how long that is, and could
+    // keep others out of the room for as long.
+    arrival: Duration::from_secs(2),
 };
 
 /// Why a request is not answered with a review.

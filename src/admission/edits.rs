@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{pod::Place, review::Strings};
-use crate::policy::names::{is_stamp, stamped_part};
+use crate::policy::names::stamped_part;
 
 /// What Kubernetes lets all annotations of one object add up to.
 ///
@@ -35,11 +35,16 @@ pub enum Edit {
     },
 }
 
-/// Returns whether the annotations stay below what Kubernetes allows once `stamps` are among them.
-pub fn fit(present: &Strings<'_>, stamps: &BTreeMap<String, String>) -> bool {
+/// Returns whether the annotations stay below what Kubernetes allows once [`of`] has made the stamps among them equal to
+/// `stamps`.
+pub fn fit(
+    present: &Strings<'_>,
+    stamps: &BTreeMap<String, String>,
+    is_about: impl Fn(&str) -> bool,
+) -> bool {
     let kept = present
         .iter()
-        .filter(|(key, _)| !is_stamp(key))
+        .filter(|(key, _)| !stamped_part(key).is_some_and(&is_about))
         .map(|(key, value)| key.len() + value.len());
     let added = stamps.iter().map(|(key, value)| key.len() + value.len());
     kept.chain(added).sum::<usize>() <= ANNOTATIONS_BYTES

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 pub mod deadline;
 pub mod edits;
+pub mod few;
 pub mod mutate;
 pub mod outcome;
 pub mod patch;

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::review::{Strings, Text};
+use super::{
+    few::Items,
+    review::{Strings, Text},
+};
 
 /// The kubelet's mark on the mirror of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -45,19 +48,19 @@ pub struct Metadata<'a> {
 pub struct Spec<'a> {
     /// Init containers and native sidecars.
     #[serde(borrow)]
-    pub init_containers: Option<Vec<Container<'a>>>,
+    pub init_containers: Option<Items<Container<'a>>>,
     /// Ordinary containers.
     #[serde(borrow)]
-    pub containers: Option<Vec<Container<'a>>>,
+    pub containers: Option<Items<Container<'a>>>,
     /// What `kubectl debug` has put beside them.
     #[serde(borrow)]
-    pub ephemeral_containers: Option<Vec<Container<'a>>>,
+    pub ephemeral_containers: Option<Items<Container<'a>>>,
     /// The volumes, some of which are images.
     #[serde(borrow)]
-    pub volumes: Option<Vec<Volume<'a>>>,
+    pub volumes: Option<Items<Volume<'a>>>,
     /// The pull secrets, those of its ServiceAccount included.
     #[serde(borrow)]
-    pub image_pull_secrets: Option<Vec<Reference<'a>>>,
+    pub image_pull_secrets: Option<Items<Reference<'a>>>,
     /// Its ServiceAccount.
     #[serde(borrow)]
     pub service_account_name: Option<Text<'a>>,
@@ -187,7 +190,7 @@ pub struct Place {
 }
 
 /// A list below a pod's `spec`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum List {
     /// Init containers and native sidecars.
     InitContainers,

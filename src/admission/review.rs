@@ -3,12 +3,12 @@
 //! The views borrow from the body: half of a pod's bytes are managedFields, and nothing of them is kept.
 //! Source: `k8s.io/api/admission/v1`, and reviews as a 1.36 API server sends them.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::pod::Pod;
+use super::{few::Entries, pod::Pod};
 
 /// The API version of the reviews we read and answer.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -36,7 +36,7 @@ impl std::borrow::Borrow<str> for Text<'_> {
 }
 
 /// A map of labels or annotations.
-pub type Strings<'a> = BTreeMap<Text<'a>, Text<'a>>;
+pub type Strings<'a> = Entries<Text<'a>, Text<'a>>;
 
 /// Why a body is not a review that can be answered.
 #[derive(Debug, thiserror::Error)]

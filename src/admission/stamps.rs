@@ -1,7 +1,7 @@
 //! The stamps: what the registries said of a pod's images in, what to change and to say out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -92,27 +92,28 @@ pub fn plan(
     if on_unresolved == OnUnresolved::Admit {
         warnings.clear();
     }
-    let none = Strings::new();
+    let none = Strings::default();
     let present = pod
         .metadata
         .as_ref()
         .and_then(|metadata| metadata.annotations.as_ref())
         .unwrap_or(&none);
+    let looked_at: HashSet<&str> = wants.iter().map(|wanted| &*wanted.stamp).collect();
+    let is_about = |part: &str| match change {
+        PodChange::Created => true,
+        // The other containers go on with the images that their stamps tell of.
+        PodChange::Updated => looked_at.contains(part),
+        PodChange::Debugged => false,
+    };
     if change == PodChange::Debugged {
         // The API server keeps no annotation that comes with an ephemeral container.
         stamps.clear();
-    } else if !edits::fit(present, &stamps) {
+    } else if !edits::fit(present, &stamps, is_about) {
         warnings.push("podrefresh: no stamps: the pod's annotations are too large".to_owned());
         stamps.clear();
         // Without its stamps nobody could tell a pin from a user's own digest.
         pins.clear();
     }
-    let is_about = |part: &str| match change {
-        PodChange::Created => true,
-        // The other containers go on with the images that their stamps tell of.
-        PodChange::Updated => wants.iter().any(|wanted| wanted.stamp == part),
-        PodChange::Debugged => false,
-    };
     let edits = edits::of(present, stamps, is_about);
     Plan::Admit {
         edits: edits.into_iter().chain(pins).collect(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::review::Strings;
+use super::{few::Items, review::Strings};
 use crate::policy::{names, objections::Place};
 
 /// An object that may carry wishes, as much of it as podrefresh reads.
@@ -23,7 +23,7 @@ pub struct Object<'a> {
 struct Metadata<'a> {
     #[serde(borrow)]
     annotations: Option<Strings<'a>>,
-    owner_references: Option<Vec<OwnerReference>>,
+    owner_references: Option<Items<OwnerReference>>,
     #[serde(borrow)]
     deletion_timestamp: Option<Cow<'a, str>>,
 }

@@ -1,6 +1,6 @@
 //! What a pod on its way in asks of us: which images to look up, as whom, and what to do without an answer.
 
-use std::{borrow::Cow, str::FromStr, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, str::FromStr, sync::Arc};
 
 use super::pod::{List, Part, Place, Pod};
 use crate::policy::{
@@ -119,19 +119,21 @@ pub fn of<'p>(
 
 /// Returns the parts of `pod` whose image is another one than in `old`, or that are not in `old` at all.
 pub fn changed<'p>(pod: &'p Pod<'_>, old: &Pod<'_>) -> Vec<Part<'p>> {
-    let is_same = |part: &Part<'_>| {
-        old.parts().any(|before| {
-            (before.place.list, before.name, before.image)
-                == (part.place.list, part.name, part.image)
-        })
-    };
+    let before: HashSet<_> = old.parts().map(|part| told_by(&part)).collect();
+    let is_same = |part: &Part<'_>| before.contains(&told_by(part));
     pod.parts().filter(|part| !is_same(part)).collect()
 }
 
 /// Returns the ephemeral containers of `pod` that are not in `old`: the others can be changed by nobody.
 pub fn added<'p>(pod: &'p Pod<'_>, old: &Pod<'_>) -> Vec<Part<'p>> {
-    let is_old = |part: &Part<'_>| old.ephemeral().any(|before| before.name == part.name);
+    let before: HashSet<_> = old.ephemeral().map(|part| part.name).collect();
+    let is_old = |part: &Part<'_>| before.contains(&part.name);
     pod.ephemeral().filter(|part| !is_old(part)).collect()
+}
+
+/// Returns what tells a part from those of other images.
+const fn told_by<'p>(part: &Part<'p>) -> (List, Option<&'p str>, Option<&'p str>) {
+    (part.place.list, part.name, part.image)
 }
 
 fn want(pod: &Pod<'_>, stamp: &str, text: &str, mode: Mode) -> Want {

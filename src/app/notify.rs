@@ -1,9 +1,6 @@
 //! Binds the port where registries tell of pushes, and finds out how other replicas reach it.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -49,13 +46,13 @@ impl Notify {
         self.listener.local_addr()
     }
 
-    /// Returns what serves it until the sender of `stopped` is gone, and for `linger` after that.
+    /// Returns what serves it until the sender of `stopped` is gone, and for the linger of `limits` after that.
     pub(super) fn serve(
         self,
         pushes: mpsc::Sender<Push>,
         leadership: &Leadership,
         metrics: &Metrics,
-        linger: Duration,
+        limits: server::Limits,
         stopped: watch::Receiver<()>,
     ) -> anyhow::Result<BoxFuture<'static, ()>> {
         let address = self.addr()?;
@@ -75,7 +72,7 @@ impl Notify {
             token: self.token,
             metrics: metrics.clone(),
         };
-        let serving = notify::serve(self.listener, parts, linger, ended(stopped));
+        let serving = notify::serve(self.listener, parts, limits, ended(stopped));
         Ok(serving.context("cannot reach other replicas")?.boxed())
     }
 }

@@ -6,13 +6,10 @@ use anyhow::Context as _;
 use futures::future::{self, BoxFuture, FutureExt as _};
 use tokio::net::TcpListener;
 
-use super::{Registries, admin_ended, resolver};
+use super::{Registries, admin_ended, ports, resolver};
 use crate::{
     cluster::{Connection, Known, OwnPod, Recorder},
-    observe::{
-        admin::{self, Readiness},
-        metrics::Metrics,
-    },
+    observe::{admin::Readiness, metrics::Metrics},
     server,
     sidecar::{self, CALL_TIME, Parts},
 };
@@ -108,7 +105,8 @@ impl Sidecar {
                 let readiness = Readiness::default();
                 // What it waits for is no reason to take its pod out of service.
                 readiness.decide_by(Vec::new());
-                admin::serve(listener, readiness, metrics).left_future()
+                let files = server::files::limit();
+                ports::admin(listener, readiness, metrics, files).left_future()
             }
             None => future::pending().right_future(),
         };
@@ -116,7 +114,7 @@ impl Sidecar {
         let events = self.events.then(|()| future::pending::<()>());
         tokio::select! {
             result = sidecar::run(self.parts, self.settings) => result.context("nothing to watch"),
-            result = admin => Err(admin_ended(result)),
+            () = admin => Err(admin_ended()),
             () = events => unreachable!("events must never end"),
         }
     }

@@ -29,8 +29,9 @@ pub const PATH: &str = "/push";
 pub const QUEUE: usize = 1024;
 
 /// What a client may cost. Senders are few; whoever is not among them finds the port small.
-const LIMITS: server::Limits = server::Limits {
+pub const LIMITS: server::Limits = server::Limits {
     connections: 256,
+    sockets: usize::MAX,
     greeting: Duration::from_secs(10),
     // Distribution keeps its connection open between two pushes, and makes another one where it is closed.
     idle: Duration::from_secs(60),
@@ -56,13 +57,13 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
-/// Takes what registries tell at `listener` until `shutdown`, and for `linger` after that.
+/// Takes what registries tell at `listener` within `limits` until `shutdown`, and for their linger after that.
 ///
 /// Fails when the client for other replicas cannot be made. Needs rustls' default provider installed.
 pub fn serve(
     listener: TcpListener,
     parts: Parts,
-    linger: Duration,
+    limits: server::Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = ()>, reqwest::Error> {
     let relay = relay::Relay::new(parts.leadership.leader(), parts.token.clone())?;
@@ -75,6 +76,5 @@ pub fn serve(
         intake: Intake::new(router::BODIES),
     };
     let router = router::router(desk);
-    let limits = server::Limits { linger, ..LIMITS };
     Ok(server::serve_plain(listener, router, limits, shutdown))
 }

@@ -34,6 +34,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) const BODIES: BodyLimits = BodyLimits {
     one: 1 << 20,
     all: 4 << 20,
+    small: 64 << 10,
+    arrival: DEADLINE,
 };
 
 /// What the handlers share.

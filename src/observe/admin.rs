@@ -4,10 +4,10 @@
 
 use std::{
     fmt::Write as _,
-    io,
     sync::{Arc, OnceLock},
 };
 
+use super::{exposition::Form, metrics::Metrics};
 use axum::{
     Router,
     extract::State,
@@ -15,9 +15,6 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::net::TcpListener;
-
-use super::{exposition::Form, metrics::Metrics};
 
 /// One thing that must hold before reviews may be sent here: its name and why it does not, if so.
 pub type Check = (
@@ -43,16 +40,8 @@ struct Shown {
     metrics: Metrics,
 }
 
-/// Serves the admin port on `listener` until it fails.
-pub async fn serve(
-    listener: TcpListener,
-    readiness: Readiness,
-    metrics: Metrics,
-) -> io::Result<()> {
-    axum::serve(listener, router(readiness, metrics)).await
-}
-
-fn router(readiness: Readiness, metrics: Metrics) -> Router {
+/// Returns the routes of the admin port.
+pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))

@@ -1,6 +1,9 @@
 //! What is wrong with the annotations of an object that somebody is about to store.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+};
 
 use super::{
     ImageRef, Stamp,
@@ -44,6 +47,7 @@ impl Objections {
     /// of a workload, must not be held up by them. Names that are not known are warned of and no more, as a newer
     /// podrefresh may know them.
     pub fn wishes(&mut self, place: Place, before: &Annotations, after: &Annotations) {
+        let before: HashSet<_> = before.iter().collect();
         let new: Vec<_> = after
             .iter()
             .filter(|wish| !before.contains(wish))
@@ -69,21 +73,17 @@ impl Objections {
     ///
     /// The stamps of a container that gets another image in the same breath are those of that image, or gone.
     pub fn stamps(&mut self, before: &Stamps<'_>, after: &Stamps<'_>, images: &[NewImage<'_>]) {
-        let mut keys: Vec<&str> = before
-            .0
-            .iter()
-            .chain(&after.0)
-            .map(|(key, _)| *key)
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let keys: BTreeSet<&str> = before.0.keys().chain(after.0.keys()).copied().collect();
+        // Where a volume is named like a container the container counts, which comes first.
+        let images: HashMap<&str, &NewImage<'_>> =
+            (images.iter().rev().map(|new| (new.container, new))).collect();
         for key in keys {
             let (was, is) = (before.get(key), after.get(key));
             if was == is {
                 continue;
             }
             let part = names::stamped_part(key).unwrap_or_default();
-            let image = images.iter().find(|new| new.container == part);
+            let image = images.get(part);
             if image.is_some_and(|new| after.fit(new)) {
                 continue;
             }
@@ -94,7 +94,7 @@ impl Objections {
 
 /// The stamps among a pod's annotations, by their whole names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Stamps<'a>(Vec<(&'a str, &'a str)>);
+pub struct Stamps<'a>(BTreeMap<&'a str, &'a str>);
 
 impl<'a> Stamps<'a> {
     /// Returns the stamps among `annotations`.
@@ -104,8 +104,7 @@ impl<'a> Stamps<'a> {
     }
 
     fn get(&self, key: &str) -> Option<&'a str> {
-        let found = self.0.iter().find(|(name, _)| *name == key);
-        found.map(|(_, value)| *value)
+        self.0.get(key).copied()
     }
 
     /// Says whether the stamps of a container are those of its new image, or there are none.

@@ -1,6 +1,6 @@
 //! Reads the bodies of requests: each bounded, all together bounded, none waited for too long.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -20,6 +20,10 @@ pub struct BodyLimits {
     pub one: usize,
     /// What all bodies that are being read or worked on may add up to, in bytes; others wait for their turn.
     pub all: usize,
+    /// Bodies of more bytes than this, and those of which nobody says how many they have, share half of that room.
+    pub small: usize,
+    /// From the head to the end of the body, the wait for room included.
+    pub arrival: Duration,
 }
 
 /// Where bodies come in.
@@ -28,6 +32,15 @@ pub struct Intake {
     limits: BodyLimits,
     /// One permit a byte.
     room: Arc<Semaphore>,
+    /// As many fewer as are kept for small bodies; a large one takes its bytes from both.
+    large: Arc<Semaphore>,
+}
+
+/// The room that a body takes.
+#[derive(Debug, Default)]
+struct Room {
+    all: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
 }
 
 /// A whole body; the room it takes is free again once this is dropped.
@@ -35,7 +48,7 @@ pub struct Intake {
 pub struct Received {
     /// The body.
     pub bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Room,
 }
 
 /// Why a body was not read whole.
@@ -72,13 +85,15 @@ impl Intake {
     pub fn new(limits: BodyLimits) -> Self {
         // A body that fits must find room some day.
         let room = limits.all.clamp(limits.one, Semaphore::MAX_PERMITS);
+        let large = (room / 2).max(limits.one);
         Self {
             limits,
             room: Arc::new(Semaphore::new(room)),
+            large: Arc::new(Semaphore::new(large)),
         }
     }
 
-    /// Reads a body whole.
+    /// Reads a body whole, until `deadline` at the latest: its sender may have chosen that.
     pub async fn read(
         &self,
         headers: &HeaderMap,
@@ -86,12 +101,16 @@ impl Intake {
         deadline: Instant,
     ) -> Result<Received, Unread> {
         let limit = self.limits.one;
+        let announced = announced(headers);
         // Who says at once that it is too much need not send it.
-        if announced(headers).is_some_and(|length| limit < length) {
+        if announced.is_some_and(|length| limit < length) {
             return Err(Unread::TooLarge(limit));
         }
+        // HTTP lets nobody send more than was announced.
+        let is_small = announced.is_some_and(|length| length <= self.limits.small);
+        let deadline = deadline.min(Instant::now() + self.limits.arrival);
         let mut read = BytesMut::new();
-        let mut room: Option<OwnedSemaphorePermit> = None;
+        let mut room = Room::default();
         while let Some(frame) = timeout_at(deadline, body.frame())
             .await
             .map_err(|_| Unread::TooSlow)?
@@ -104,11 +123,10 @@ impl Intake {
                 return Err(Unread::TooLarge(limit));
             }
             // What has arrived takes room, what was only announced does not: a slow client holds up nobody.
-            let more = self.take(data.len(), deadline).await?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
+            if !is_small {
+                take(&self.large, &mut room.large, data.len(), deadline).await?;
             }
+            take(&self.room, &mut room.all, data.len(), deadline).await?;
             read.extend_from_slice(&data);
         }
         Ok(Received {
@@ -116,13 +134,24 @@ impl Intake {
             _room: room,
         })
     }
+}
 
-    async fn take(&self, bytes: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, Unread> {
-        let bytes = u32::try_from(bytes).map_err(|_| Unread::TooLarge(self.limits.one))?;
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes);
-        let taken = timeout_at(deadline, room).await.map_err(|_| Unread::Busy)?;
-        Ok(taken.expect("the semaphore must not be closed"))
+/// Takes `bytes` more `of` the room there is.
+async fn take(
+    of: &Arc<Semaphore>,
+    taken: &mut Option<OwnedSemaphorePermit>,
+    bytes: usize,
+    deadline: Instant,
+) -> Result<(), Unread> {
+    let bytes = u32::try_from(bytes).map_err(|_| Unread::Busy)?;
+    let more = timeout_at(deadline, Arc::clone(of).acquire_many_owned(bytes));
+    let more = more.await.map_err(|_| Unread::Busy)?;
+    let more = more.expect("the semaphore must not be closed");
+    match taken {
+        Some(taken) => taken.merge(more),
+        None => *taken = Some(more),
     }
+    Ok(())
 }
 
 fn announced(headers: &HeaderMap) -> Option<usize> {
@@ -135,75 +164,4 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const LIMITS: BodyLimits = BodyLimits { one: 100, all: 150 };
-
-    async fn read(intake: &Intake, bytes: usize) -> Result<Received, Unread> {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let body = Body::from(vec![b' '; bytes]);
-        intake.read(&HeaderMap::new(), body, deadline).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bodies_wait_for_room_until_their_deadline() {
-        let intake = Intake::new(LIMITS);
-        let first = read(&intake, 100).await.unwrap();
-        assert_eq!(first.bytes.len(), 100);
-        let second = read(&intake, 50).await.unwrap();
-        let started = Instant::now();
-        let refused = read(&intake, 1).await.expect_err("there is no room");
-        assert!(matches!(refused, Unread::Busy));
-        assert_eq!(started.elapsed().as_secs(), 1);
-        drop(second);
-        let waiting = read(&intake, 100);
-        let freed = async {
-            tokio::task::yield_now().await;
-            drop(first);
-        };
-        let (waited, ()) = tokio::join!(waiting, freed);
-        waited.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_only_announced_takes_no_room() {
-        let intake = Intake::new(LIMITS);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_LENGTH, 100.into());
-        let never = || Body::from_stream(futures::stream::pending::<Result<Bytes, axum::Error>>());
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let slow = [
-            intake.read(&headers, never(), deadline),
-            intake.read(&headers, never(), deadline),
-        ];
-        let (slow, quick) = tokio::join!(futures::future::join_all(slow), read(&intake, 100));
-        quick.unwrap();
-        for slow in slow {
-            assert!(matches!(slow, Err(Unread::TooSlow)));
-        }
-    }
-
-    #[tokio::test]
-    async fn the_largest_body_always_finds_room() {
-        let intake = Intake::new(BodyLimits { one: 100, all: 1 });
-        read(&intake, 100).await.unwrap();
-        let refused = read(&intake, 101).await.expect_err("it is too large");
-        assert_eq!(refused.to_string(), "the body must be at most 100 bytes");
-    }
-
-    #[tokio::test]
-    async fn a_body_that_breaks_off_is_refused() {
-        let pieces = [Ok(Bytes::from("{")), Err(std::io::Error::other("gone"))];
-        let body = Body::from_stream(futures::stream::iter(pieces));
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let intake = Intake::new(LIMITS);
-        let refused = intake.read(&HeaderMap::new(), body, deadline).await;
-        let Unread::Broken(why) = refused.expect_err("it is broken") else {
-            panic!("it must be told as broken")
-        };
-        assert_eq!(why.to_string(), "gone");
-    }
-}
+mod tests;

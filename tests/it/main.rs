@@ -26,6 +26,7 @@ mod namespaced_secrets;
 mod notify;
 mod observe;
 mod once;
+mod open_files;
 mod private_registries;
 mod rbac;
 mod readme;

@@ -1,11 +1,21 @@
 //! The admin port as kubelets and Prometheus see it.
 
-use std::{io::Write as _, net::SocketAddr, process::Stdio};
+use std::{
+    io::{ErrorKind, Write as _},
+    net::SocketAddr,
+    process::Stdio,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use testbed::faults::Effect;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::support::{
     authority::Authority,
@@ -51,6 +61,36 @@ async fn a_ready_controller_says_what_holds() {
         request(admin, Method::POST, "/readyz").await.status(),
         StatusCode::METHOD_NOT_ALLOWED
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_at_the_admin_port_makes_room_for_probes() {
+    let world = World::running(&[]).await;
+    let admin = world.controllers()[0].admin;
+    let mut crowd = Vec::new();
+    for nth in 0..80 {
+        let mut stream = TcpStream::connect(admin).await.unwrap();
+        // Some say nothing, and others begin to.
+        if nth % 2 == 0 {
+            stream.write_all(b"GET /metrics HTT").await.unwrap();
+        }
+        crowd.push(stream);
+    }
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(get(admin, path).await.0, 200);
+    }
+    // With the three that asked, nineteen had to go; their neighbours stay.
+    let (gone, stay) = crowd.split_at_mut(16);
+    for stream in gone {
+        // How it closes does not matter.
+        let _ = timeout(Duration::from_secs(10), stream.read(&mut [0]))
+            .await
+            .expect("the eldest must make room");
+    }
+    for stream in &mut stay[3..] {
+        let error = stream.try_read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
 }
 
 /// Breaks the caBundle of the first webhook of our configuration in `resource`, and checks what readiness says.

@@ -1,8 +1,9 @@
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     http::StatusCode,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures::{StreamExt as _, future::join_all, stream};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -26,6 +27,8 @@ const LIMIT: usize = 64 * 1024;
 const LIMITS: BodyLimits = BodyLimits {
     one: LIMIT,
     all: 64 * LIMIT,
+    small: LIMIT / 2,
+    arrival: Duration::from_secs(2),
 };
 
 /// Returns the webhook with a resolver that asks without credentials, and with no namespace known.
@@ -52,10 +55,12 @@ async fn send(router: &Router, request: Request) -> (StatusCode, String) {
 }
 
 async fn post(router: &Router, url: &str, body: impl Into<Body>) -> (StatusCode, String) {
-    let request = Request::post(url)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(body.into());
-    send(router, request.unwrap()).await
+    let body = body.into();
+    let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
+    if let Some(length) = body.size_hint().exact() {
+        request = request.header(header::CONTENT_LENGTH, length);
+    }
+    send(router, request.body(body).unwrap()).await
 }
 
 /// Returns the answer to the creation of a pod that has a container `c0`, `c1`, … for each of `images`.
@@ -165,7 +170,7 @@ async fn a_thousand_pods_at_once_are_one_question() {
     let (router, metrics) = webhook();
     let images = [&*image];
     let pods = (0..1000).map(|_| create(&router, Value::Null, &images));
-    for answer in futures::future::join_all(pods).await {
+    for answer in join_all(pods).await {
         assert_eq!(added(&answer).len(), 2);
     }
     assert_eq!(registry.manifest_requests(), 1);
@@ -351,4 +356,24 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let (status, _) = post(&router, "/mutate?timeout=30s", never).await;
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     check_count(&metrics, Outcome::TooSlow, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_never_end_keep_no_review_out() {
+    let (router, _) = webhook();
+    let unfinished = || {
+        let first = Ok::<_, axum::Error>(Bytes::from(vec![b' '; LIMIT]));
+        Body::from_stream(stream::iter([first]).chain(stream::pending()))
+    };
+    let crowd = (0..64).map(|_| post(&router, "/mutate?timeout=30s", unfinished()));
+    let started = Instant::now();
+    let (crowd, answer) = tokio::join!(join_all(crowd), create(&router, Value::Null, &[]));
+    assert_eq!(answer["allowed"], true);
+    // Half of them held what room they may have, and the others waited for it; none as long as it had granted itself.
+    assert_eq!(started.elapsed().as_secs(), 2);
+    for (status, text) in crowd {
+        let is_given_up =
+            [StatusCode::REQUEST_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+        assert!(is_given_up, "{status}: {text}");
+    }
 }

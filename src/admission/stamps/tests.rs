@@ -224,6 +224,39 @@ fn stamps_never_push_a_pod_over_the_limit_for_annotations() {
     assert_eq!(edits(stamps - 1), (0, 1));
 }
 
+#[test]
+fn stamps_that_stay_on_a_changed_pod_count_too() {
+    // Those of `c0` give way to new ones; those of `c1` stay.
+    let old = json!({
+        "digest.podrefresh.io/c0": B, "image.podrefresh.io/c0": "docker.io/library/a:1",
+        "digest.podrefresh.io/c1": B, "image.podrefresh.io/c1": "docker.io/library/b:1",
+    });
+    let after = [
+        ("digest.podrefresh.io/c0", A),
+        ("image.podrefresh.io/c0", "docker.io/library/a:2"),
+        ("digest.podrefresh.io/c1", B),
+        ("image.podrefresh.io/c1", "docker.io/library/b:1"),
+    ];
+    let after: usize = after
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    let filled = |over: usize| {
+        let mut annotations = old.clone();
+        annotations["x"] = json!("y".repeat(edits::ANNOTATIONS_BYTES - 1 - after + over));
+        annotations
+    };
+    let check = |over: usize, expected: &[&str]| {
+        check_change(PodChange::Updated, filled(over), &["a:2", "b:1"], expected);
+    };
+    let stamped = [
+        &*format!("digest.podrefresh.io/c0={A}"),
+        "image.podrefresh.io/c0=docker.io/library/a:2",
+    ];
+    check(0, &stamped);
+    check(1, &["-digest.podrefresh.io/c0", "-image.podrefresh.io/c0"]);
+}
+
 /// Checks the edits to a pod in mode `mode` of which only the image of `c0` has changed, or that got the ephemeral
 /// container `d0` beside it.
 #[track_caller]

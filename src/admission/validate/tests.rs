@@ -276,3 +276,24 @@ async fn an_object_that_cannot_be_read_passes_with_a_warning() {
             .contains("could not be read")
     );
 }
+
+#[test]
+fn what_is_larger_than_any_sound_object_is_not_judged() {
+    let read = |object: &Value| {
+        let body = review("", "Pod", &Value::Null, object);
+        let request = Request::decode(body.as_bytes()).unwrap();
+        objections(&request, |_| true).map_err(|error| error.to_string())
+    };
+    let annotated = |count: usize| {
+        let all = (0..count).map(|nth| (format!("podrefresh.io/{nth}"), json!("x")));
+        annotated(&Value::Object(all.collect()))
+    };
+    let said = read(&annotated(10_000)).unwrap().unwrap();
+    assert_eq!((said.faults.len(), said.warnings.len()), (0, 10_000));
+    let error = read(&annotated(10_001)).unwrap_err();
+    assert!(error.contains("more than 10000 entries"), "{error}");
+    let owned = |count: usize| json!({"metadata": {"ownerReferences": vec![json!({}); count]}});
+    assert_eq!(read(&owned(1000)), Ok(Some(Objections::default())));
+    let error = read(&owned(1001)).unwrap_err();
+    assert!(error.contains("more than 1000 entries"), "{error}");
+}

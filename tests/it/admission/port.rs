@@ -248,6 +248,13 @@ async fn an_object_that_cannot_be_read_is_let_in_as_it_is() {
         *review.pointer_mut(pointer).unwrap() = value;
         review
     };
+    let crowd = |containers: usize| {
+        let names = (0..containers).map(|nth| format!("c{nth}"));
+        let all: Vec<Value> = names
+            .map(|name| json!({"name": name, "image": image}))
+            .collect();
+        with("/request/object/spec/containers", json!(all))
+    };
     let deployment = json!({"group": "apps", "version": "v1", "resource": "deployments"});
     let cases = [
         with("/request/operation", json!("UPDATE")),
@@ -257,6 +264,7 @@ async fn an_object_that_cannot_be_read_is_let_in_as_it_is() {
         with("/request/object/spec", json!([1])),
         with("/request/object/spec/containers", json!("all")),
         with("/request/object/metadata", json!({"annotations": 7})),
+        crowd(1001),
     ];
     for case in cases {
         let response = connection.review(&case).await;
@@ -265,6 +273,14 @@ async fn an_object_that_cannot_be_read_is_let_in_as_it_is() {
         assert_eq!(response["patch"], Value::Null, "{case:#}");
     }
     assert!(patch(&connection.review(&good).await).contains("sha256:"));
+    let response = connection.review(&crowd(1000)).await;
+    assert!(patch(&response).contains("/digest.podrefresh.io~1c999"));
+    let response = connection.review(&crowd(1001)).await;
+    let warning = response["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("could not be read: a list has more than 1000 entries"),
+        "{warning}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,6 +153,12 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
+    /// Returns how many files it has open, connections included.
+    pub(crate) fn files(&self) -> usize {
+        let id = self.child.id().expect("the program must be running");
+        fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+
     /// Returns how much memory it holds, in KiB: all that is resident, and what of it is no file's.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let id = self.child.id().expect("the program must be running");
