@@ -39,9 +39,9 @@ pub enum ImageFault {
     /// The whole is 64 hex digits.
     #[error("64 hex digits are an image's id; a name must be written")]
     Identifier,
-    /// The part before the first slash.
+    /// The part before the first slash; one of more than 256 characters is cut, as all parts are.
     #[error(
-        "registry {0:?} must be a host name, an IPv4 address or an IPv6 address in brackets, and may have a port number"
+        "registry {0:?} must be a host name of at most 255 characters, an IPv4 address or an IPv6 address in brackets, and may have a port from 1 to 65535"
     )]
     Registry(String),
     /// The repository has upper-case letters.
