@@ -82,19 +82,11 @@ impl View {
 
     fn identity(&mut self, namespace: &Arc<str>, raw: &RawPod<'_>) -> Arc<PullIdentity> {
         let spec = &raw.spec.0;
-        let account = match spec.service_account_name.as_str() {
-            "" => "default",
-            account => account,
-        };
         let secrets = (spec.image_pull_secrets.0.iter())
-            .filter_map(|Object(secret)| secret.name.0.as_deref())
-            .map(|name| self.interner.text(name))
-            .collect();
-        let identity = PullIdentity {
-            namespace: namespace.clone(),
-            secrets,
-            service_account: self.interner.text(account),
-        };
+            .filter_map(|Object(secret)| secret.name.0.as_deref());
+        let account = Some(spec.service_account_name.as_str());
+        let keep = |name: &str| self.interner.text(name);
+        let identity = PullIdentity::new(Arc::clone(namespace), secrets, account, keep);
         self.interner.identity(identity)
     }
 

@@ -220,6 +220,9 @@ fn secrets_stay_in_the_pods_order() {
     assert_eq!(pod.identity.secrets, ["b".into(), "a".into()].into());
     assert_eq!(&*pod.identity.service_account, "builder");
     assert_eq!(&*pod.identity.namespace, "rec-api");
+    let many: Vec<Value> = (0..100).map(|n| json!({"name": format!("s{n}")})).collect();
+    let pod = patched(json!({"spec": {"imagePullSecrets": many}}));
+    assert_eq!(pod.identity.secrets.len(), 32);
 }
 
 #[test]
