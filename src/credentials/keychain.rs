@@ -1,7 +1,8 @@
 //! Finds the candidates for an image: reads the secrets and files, asks the providers, and reports what is wrong.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -50,8 +51,9 @@ struct Inner {
     file: Option<DockerConfigFile>,
     printer: Fingerprinter,
     found: Cache<(Arc<ImageRef>, Arc<PullIdentity>), Arc<Found>>,
-    /// What was last said about a place.
-    reported: Mutex<HashMap<Origin, Vec<String>>>,
+    /// What stands for what was last said about a place.
+    reported: Mutex<HashMap<Origin, u64>>,
+    hasher: RandomState,
     metrics: Metrics,
 }
 
@@ -90,6 +92,7 @@ impl Keychain {
                 printer: Fingerprinter::new(),
                 found: found.build(),
                 reported: Mutex::default(),
+                hasher: RandomState::new(),
                 metrics,
             }),
             providers: None,
@@ -182,14 +185,15 @@ impl Inner {
     }
 
     fn find(&self, image: &ImageRef, identity: &PullIdentity, readings: &Readings) -> Candidates {
-        let (mut ring, mut problems) = (Keyring::default(), Vec::new());
+        let ring = || Keyring::new(image.registry(), image.repository());
+        let (mut of_pod, mut problems) = (ring(), Vec::new());
         for (name, read) in identity.secrets.iter().zip(&readings.secrets) {
             let origin = Origin::Secret {
                 namespace: Arc::clone(&identity.namespace),
                 name: Arc::clone(name),
             };
             let (config, faults) = parse(read);
-            ring.add(&origin, &config);
+            of_pod.add(&origin, &config);
             let new: Vec<_> = faults
                 .into_iter()
                 .map(|fault| Problem {
@@ -200,41 +204,40 @@ impl Inner {
             self.report(&origin, &new);
             problems.extend(new);
         }
-        let mut found = ring.matching(image.registry(), image.repository());
         // The kubelet, too, looks into its own config only behind all of the pod's secrets.
+        let mut of_file = ring();
         if let Some(file) = &readings.file {
-            let mut ring = Keyring::default();
-            ring.add(&file.origin, &file.config);
-            found.extend(ring.matching(image.registry(), image.repository()));
+            of_file.add(&file.origin, &file.config);
             let new: Vec<_> = file.problems().collect();
             self.report(&file.origin, &new);
             problems.extend(new);
         }
-        let mut ring = Keyring::default();
+        let mut of_providers = ring();
         for said in &readings.providers {
-            ring.add(&said.origin, &said.config);
+            of_providers.add(&said.origin, &said.config);
             problems.extend(said.problems());
         }
-        found.extend(ring.matching(image.registry(), image.repository()));
-        Candidates::new(found, problems.into(), &self.printer)
+        let rings = [of_pod, of_file, of_providers].into_iter();
+        let found = rings.flat_map(Keyring::into_found);
+        Candidates::new(found, problems, &self.printer)
     }
 
     /// Counts and says the problems of a place once, until they change.
     fn report(&self, origin: &Origin, problems: &[Problem]) {
         let words: Vec<String> = problems.iter().map(|p| Chain(p).to_string()).collect();
+        let said = (!words.is_empty()).then(|| self.hasher.hash_one(&words));
         let last = {
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-            if reported.get(origin).map_or(&[][..], Vec::as_slice) == words {
+            if reported.get(origin).copied() == said {
                 return;
             }
             // Far more broken secrets than any cluster has: then rather say some of it twice.
             if reported.len() >= MAX_REPORTED {
                 reported.clear();
             }
-            if words.is_empty() {
-                reported.remove(origin)
-            } else {
-                reported.insert(origin.clone(), words.clone())
+            match said {
+                None => reported.remove(origin),
+                Some(said) => reported.insert(origin.clone(), said),
             }
         };
         for (problem, words) in problems.iter().zip(&words) {
@@ -243,7 +246,7 @@ impl Inner {
             counter.get_or_create(&Reason { reason }).inc();
             warn!(reason, "Pulling goes on without a credential: {words}");
         }
-        if words.is_empty() && last.is_some() {
+        if said.is_none() && last.is_some() {
             info!("Found {origin} usable again");
         }
     }
@@ -261,7 +264,7 @@ fn parse(read: &Read) -> (Config, Vec<Fault>) {
     };
     match config {
         Ok(config) => {
-            let faults = config.broken.iter().cloned().map(Fault::Entry).collect();
+            let faults = config.faults().collect();
             (config, faults)
         }
         Err(error) => (Config::default(), vec![Fault::Content(error)]),

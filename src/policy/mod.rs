@@ -24,6 +24,7 @@ pub mod wishes;
 
 pub use digest::{Digest, InvalidDigest};
 pub use eligible::{Ineligible, Scope, Uncounted, eligible};
+pub use excerpt::excerpt;
 pub use identity::PullIdentity;
 pub use image::{ImageFault, ImageRef, InvalidImage};
 pub use pod::{

@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 
 use super::{ProviderFault, duration};
-use crate::credentials::{
-    BrokenEntry, Config, Credential, Entry, EntryFault, Scope, config::basic,
-};
+use crate::credentials::{Config, Credential, Entry, EntryFault, Scope, config::basic};
 
 /// What an answer is good for, the narrowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,10 +112,7 @@ fn config(auth: BTreeMap<String, Auth>) -> Config {
         match (Scope::parse(&key), basic(&username, &password)) {
             (Ok(_), Credential::Anonymous) => {}
             (Ok(scope), credential) => config.entries.push(Entry { scope, credential }),
-            (Err(fault), _) => config.broken.push(BrokenEntry {
-                key: key.rsplit('@').next().unwrap_or_default().into(),
-                source: EntryFault::Key(fault),
-            }),
+            (Err(fault), _) => config.note_broken(&key, EntryFault::Key(fault)),
         }
     }
     config

@@ -188,8 +188,7 @@ impl Said {
     /// Returns what is wrong with the plugin or its answer.
     pub(in crate::credentials) fn problems(&self) -> impl Iterator<Item = Problem> {
         let fault = self.fault.iter().cloned().map(Fault::Provider);
-        let broken = self.config.broken.iter().cloned().map(Fault::Entry);
-        fault.chain(broken).map(|fault| Problem {
+        fault.chain(self.config.faults()).map(|fault| Problem {
             origin: self.origin.clone(),
             fault,
         })
