@@ -20,8 +20,8 @@ use crate::{
 /// An API server that has not answered within this will not.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As many secrets are remembered at once; each is at most 1 MiB, commonly one KiB.
-const CAPACITY: u64 = 4096;
+/// What the remembered secrets take together. Each is at most 1 MiB, commonly one KiB: 5,000 of these.
+const CAPACITY: u64 = 8 << 20;
 
 /// Secrets that nobody asked for so long leave the memory.
 const IDLE: Duration = Duration::from_secs(60 * 60);
@@ -76,11 +76,20 @@ type SecretName = (Arc<str>, Arc<str>);
 impl Secrets {
     /// Returns a reader that asks `server`.
     pub fn new(server: Server) -> Self {
-        let memo = Memo::new(CAPACITY, IDLE, |read: &Read| match **read {
+        let keep = |read: &Read| match **read {
             Ok(_) => Keep::Good(Duration::MAX),
             Err(SecretError::Unavailable(_)) => Keep::Bad(KEEP_FAILURE),
             Err(_) => Keep::Bad(KEEP_REFUSAL),
-        });
+        };
+        let memo = Memo::weighed(
+            CAPACITY,
+            IDLE,
+            keep,
+            |(namespace, name): &SecretName, read| {
+                let secret = (**read).as_ref().map_or(0, |secret| secret.data.len());
+                namespace.len() + name.len() + secret
+            },
+        );
         Self {
             server,
             memo: Arc::new(memo),

@@ -18,6 +18,9 @@ pub(super) const MOST_CREDENTIALS: usize = 16;
 /// As many problems are told one by one.
 const MOST_PROBLEMS: usize = 8;
 
+/// What a problem takes, with names and words.
+const PROBLEM_BYTES: usize = 512;
+
 /// Where credentials are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -125,6 +128,19 @@ impl Candidates {
     /// Returns how many more problems there are.
     pub fn untold_problems(&self) -> usize {
         self.untold
+    }
+
+    /// Returns about how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let candidate = |it: &Candidate| {
+            let key = match &it.source {
+                Source::Entry(_, scope) => scope.key().len(),
+                Source::Anonymous => 0,
+            };
+            size_of::<Candidate>() + key + it.credential.bytes()
+        };
+        let list: usize = self.list.iter().map(candidate).sum();
+        size_of::<Self>() + list + self.problems.len() * PROBLEM_BYTES
     }
 
     /// Returns the candidate at `index` of the list.
@@ -236,6 +252,15 @@ mod tests {
                 (told, untold)
             );
         }
+    }
+
+    #[test]
+    fn what_a_list_takes_grows_with_what_it_holds() {
+        let bytes = |passwords: &[&str]| candidates(passwords).bytes();
+        let one = size_of::<Candidate>() + "ghcr.io/org".len();
+        assert_eq!(bytes(&["ab"]) - bytes(&[]), one + 2);
+        let long = "x".repeat(1000);
+        assert_eq!(bytes(&["ab", &long]) - bytes(&["ab"]), one + 1000);
     }
 
     #[test]

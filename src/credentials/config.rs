@@ -126,6 +126,12 @@ impl Config {
         self.broken.push(BrokenEntry { key, source });
     }
 
+    /// Returns about how many bytes what can be used takes.
+    pub(super) fn bytes(&self) -> usize {
+        let entry = |it: &Entry| size_of::<Entry>() + it.scope.key().len() + it.credential.bytes();
+        self.entries.iter().map(entry).sum()
+    }
+
     /// Returns what is wrong with its entries.
     pub(super) fn faults(&self) -> impl Iterator<Item = Fault> {
         let untold = (0 < self.untold).then_some(Fault::Untold(self.untold));
@@ -288,6 +294,20 @@ mod tests {
         let token = |length| json!({"identitytoken": "x".repeat(length)});
         check(token(32 << 10), Ok(("<token>", &"x".repeat(32 << 10))));
         check(token((32 << 10) + 1), Err(EntryFault::Length));
+    }
+
+    #[test]
+    fn a_config_is_weighed_by_its_entries() {
+        let bytes = |password: &str| {
+            let config = json!({"a.io": {"username": "ann", "password": password}});
+            let config = Config::from_dockercfg(config.to_string().as_bytes());
+            config.unwrap().bytes()
+        };
+        assert_eq!(
+            bytes("pw"),
+            size_of::<Entry>() + "a.io".len() + "annpw".len()
+        );
+        assert_eq!(Config::default().bytes(), 0);
     }
 
     #[test]

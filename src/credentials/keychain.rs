@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -22,15 +22,16 @@ use super::{
 use crate::{
     cluster::{
         Secrets,
-        secrets::{Format, Read},
+        secrets::{Format, PullSecret, Read, SecretError},
     },
     error::Chain,
+    memo::weight,
     observe::metrics::{Metrics, Reason},
     policy::{ImageRef, PullIdentity},
 };
 
-/// Pairs of an image and an identity whose candidates are remembered.
-const CAPACITY: u64 = 20_000;
+/// What is remembered takes as many bytes together: the candidates for about 15,000 pairs of an image and an identity.
+const CAPACITY: u64 = 16 << 20;
 
 /// Places whose problems are remembered.
 const MAX_REPORTED: usize = 20_000;
@@ -50,17 +51,22 @@ struct Inner {
     secrets: Option<Secrets>,
     file: Option<DockerConfigFile>,
     printer: Fingerprinter,
-    found: Cache<(Arc<ImageRef>, Arc<PullIdentity>), Arc<Found>>,
+    found: Cache<Pair, Arc<Found>>,
     /// What stands for what was last said about a place.
     reported: Mutex<HashMap<Origin, u64>>,
     hasher: RandomState,
     metrics: Metrics,
 }
 
+type Pair = (Arc<ImageRef>, Arc<PullIdentity>);
+
 /// Candidates, and the readings they come from: they hold while those do.
 #[derive(Debug)]
 struct Found {
-    readings: Readings,
+    /// Not kept from leaving the memory: they are large, and weighed where they are kept.
+    secrets: Box<[Weak<Result<PullSecret, SecretError>>]>,
+    file: Option<Arc<Reading>>,
+    providers: Box<[Weak<Said>]>,
     candidates: Arc<Candidates>,
 }
 
@@ -84,7 +90,10 @@ enum Age {
 impl Keychain {
     /// Returns a keychain over pull secrets (none outside a cluster) and a docker config file.
     pub fn new(secrets: Option<Secrets>, file: Option<DockerConfigFile>, metrics: Metrics) -> Self {
-        let found = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE);
+        let found = Cache::builder()
+            .weigher(|pair: &Pair, found: &Arc<Found>| weight(bytes(pair) + found.bytes()))
+            .max_capacity(CAPACITY)
+            .time_to_idle(IDLE);
         Self {
             inner: Arc::new(Inner {
                 secrets,
@@ -153,15 +162,12 @@ impl Keychain {
         };
         let key = (Arc::clone(image), Arc::clone(identity));
         if let Some(found) = self.inner.found.get(&key).await
-            && found.readings.same_as(&readings)
+            && found.is_of(&readings)
         {
             return Arc::clone(&found.candidates);
         }
         let candidates = Arc::new(self.inner.find(image, identity, &readings));
-        let found = Found {
-            readings,
-            candidates: Arc::clone(&candidates),
-        };
+        let found = Found::new(&readings, Arc::clone(&candidates));
         self.inner.found.insert(key, Arc::new(found)).await;
         candidates
     }
@@ -271,17 +277,79 @@ fn parse(read: &Read) -> (Config, Vec<Fault>) {
     }
 }
 
-impl Readings {
-    fn same_as(&self, other: &Self) -> bool {
-        let same_file = match (&self.file, &other.file) {
+impl Found {
+    fn new(readings: &Readings, candidates: Arc<Candidates>) -> Self {
+        Self {
+            secrets: readings.secrets.iter().map(Arc::downgrade).collect(),
+            file: readings.file.clone(),
+            providers: readings.providers.iter().map(Arc::downgrade).collect(),
+            candidates,
+        }
+    }
+
+    /// Says whether it comes from just these readings.
+    fn is_of(&self, readings: &Readings) -> bool {
+        let same_file = match (&self.file, &readings.file) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (a, b) => a.is_none() && b.is_none(),
         };
-        same_file && same(&self.secrets, &other.secrets) && same(&self.providers, &other.providers)
+        same_file
+            && same(&self.secrets, &readings.secrets)
+            && same(&self.providers, &readings.providers)
+    }
+
+    fn bytes(&self) -> usize {
+        let sources = self.secrets.len() + self.providers.len();
+        sources * size_of::<Weak<Said>>() + self.candidates.bytes()
     }
 }
 
-fn same<T>(some: &[Arc<T>], other: &[Arc<T>]) -> bool {
+/// Returns how many bytes a pod's author has a say in: each pod on its way in brings an identity of its own.
+fn bytes((image, identity): &Pair) -> usize {
+    let tag = image.tag().map_or(0, str::len);
+    let names = identity.secrets.iter().chain([&identity.service_account]);
+    let names = names.map(|name| name.len() + size_of::<Arc<str>>());
+    image.registry().len() + image.repository().len() + tag + names.sum::<usize>()
+}
+
+/// The room of what is gone is not given to another as long as it is known here, so that equal places mean the same.
+fn same<T>(some: &[Weak<T>], other: &[Arc<T>]) -> bool {
     let mut pairs = some.iter().zip(other);
-    some.len() == other.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
+    some.len() == other.len() && pairs.all(|(a, b)| std::ptr::eq(a.as_ptr(), Arc::as_ptr(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings() -> Readings {
+        Readings {
+            secrets: vec![Arc::new(Err(SecretError::Missing))],
+            file: None,
+            providers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_found_keeps_no_reading_and_is_of_no_other() {
+        let first = readings();
+        let found = Found::new(&first, Arc::new(Candidates::anonymous()));
+        assert!(found.is_of(&first));
+        let kept = Arc::downgrade(&first.secrets[0]);
+        drop(first);
+        assert!(kept.upgrade().is_none());
+        assert!(!found.is_of(&readings()));
+    }
+
+    #[test]
+    fn names_that_a_pod_brings_are_weighed() {
+        let pair = |names: &[&str]| {
+            let names = names.iter().copied();
+            let identity = PullIdentity::new("shop".into(), names, None, |name| name.into());
+            let image: ImageRef = "h.io/app:1".parse().unwrap();
+            bytes(&(Arc::new(image), Arc::new(identity)))
+        };
+        let name = "x".repeat(253);
+        assert_eq!(pair(&[&name]) - pair(&[]), 253 + size_of::<Arc<str>>());
+    }
 }
