@@ -282,7 +282,11 @@ impl<'a> Scene<'a> {
                 Some(known) => known.told,
                 None => now - self.limits.confirm_after.max(patience),
             },
-            last_seen: known.map_or(now, |known| now.max(known.told + self.limits.confirm_after)),
+            // An Event says whatever its author likes.
+            last_seen: known.map_or(now, |known| {
+                let seen_again = known.told.checked_add(self.limits.confirm_after);
+                now.max(seen_again.unwrap_or(now))
+            }),
             sightings: 2,
             ineffective: missed.contains(&(&*moved.container.name, moved.target))
                 || young && known.is_some_and(|known| known.is_late(case)),

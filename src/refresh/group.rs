@@ -317,8 +317,8 @@ pub(super) fn refused(
 fn is_late(scene: Scene<'_>, outdated: &Outdated, moved: &survey::Moved) -> bool {
     scene.survey.clock.is_some_and(|clock| {
         let first = clock.best(moved.to.first, (scene.now, scene.wall));
-        let soonest = first + scene.limits.confirm_after / 2;
-        moved.to.precedes(soonest, outdated.pod.created)
+        let soonest = first.checked_add(scene.limits.confirm_after / 2);
+        soonest.is_ok_and(|soonest| moved.to.precedes(soonest, outdated.pod.created))
     })
 }
 
