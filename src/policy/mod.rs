@@ -9,6 +9,7 @@ mod excerpt;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod gate;
+pub mod go_duration;
 pub mod identity;
 pub mod image;
 pub mod names;

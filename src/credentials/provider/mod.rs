@@ -3,7 +3,6 @@
 mod account;
 mod attributes;
 mod config;
-mod duration;
 mod fault;
 mod invalid;
 mod response;

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::{ProviderFault, duration};
-use crate::credentials::{Config, Credential, Entry, EntryFault, Scope, config::basic};
+use super::ProviderFault;
+use crate::{
+    credentials::{Config, Credential, Entry, EntryFault, Scope, config::basic},
+    policy::go_duration,
+};
 
 /// What an answer is good for, the narrowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,8 +84,9 @@ impl Response {
         let keep = match written.cache_duration {
             None => default_keep,
             Some(text) => {
-                let duration = duration::parse(&text);
-                let duration = duration.ok_or(Malformed("its cacheDuration is no duration"))?;
+                let duration = go_duration::parse(&text);
+                let duration =
+                    duration.map_err(|_| Malformed("its cacheDuration is no duration"))?;
                 // Less than nothing has ended already.
                 Duration::try_from(duration).unwrap_or(Duration::ZERO)
             }
