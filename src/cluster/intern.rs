@@ -7,13 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use crate::policy::{ImageRef, InvalidImage, Owner, PullIdentity, pod::Annotations};
+use crate::policy::{
+    ImageRef, InvalidImage, Owner, PullIdentity, image::LONGEST_IMAGE, pod::Annotations,
+};
 
 // Fewer entries than this are not worth a sweep.
 const SWEEP_FLOOR: usize = 1024;
-
-// Longer than every sound reference. The texts are kept as keys until the next sweep, so that a pod might fill them.
-const LONGEST_IMAGE: usize = 1024;
 
 /// The shared copies; entries that nobody else holds are dropped now and then.
 #[derive(Debug)]
@@ -78,6 +77,7 @@ impl Interner {
 
     /// Returns the result of parsing a reference, shared unless the text is longer than any.
     pub(super) fn image(&mut self, text: &str) -> Image {
+        // The text stays as a key until the next sweep.
         if LONGEST_IMAGE < text.len() {
             return text.parse().map(Arc::new).map_err(Arc::new);
         }

@@ -8,6 +8,9 @@ mod grammar;
 
 pub(super) use grammar::{DOCKER_HUB, is_registry};
 
+/// Longer than every text that is a reference, with a tag and a digest.
+pub const LONGEST_IMAGE: usize = 1024;
+
 /// A parsed reference: `docker.io/library/nginx:1.27`, with a tag, a digest, or both.
 ///
 /// Displays in full, normalised form. A reference with neither tag nor digest has the tag `latest`.
