@@ -1,6 +1,9 @@
 //! The webhook of the shipped binary under load: as much as it can take, a cold start of everything, a registry that hangs.
 
-use std::{iter, time::Duration};
+use std::{
+    iter, thread,
+    time::{Duration, Instant},
+};
 
 use axum::body::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -108,6 +111,10 @@ fn warm(report: &mut Report, registry: &Registry, load: &Load) {
     let mut all = |outcome: &Outcome| failed += outcome.count() - outcome.stamped;
     // API servers that have been at work for a while keep as many connections as they needed at once.
     all(&load.closed_loop(&body, IDLE, Duration::from_secs(1)));
+    report.tell(
+        "the machine alone: a thread that sleeps wakes late by, p99",
+        Figure::time(lateness()),
+    );
     let mut send = |rate: f64, span: Duration| {
         let count = (rate * span.as_secs_f64()) as usize;
         let outcome = load.open_loop(iter::repeat_n(body.clone(), count), rate);
@@ -141,6 +148,21 @@ fn warm(report: &mut Report, registry: &Registry, load: &Load) {
     );
     report.tell("p99 then", Figure::time(outcome.all_but(10)));
     report.exactly("reviews among all these without stamps", failed, 0);
+}
+
+/// Returns by how much 99 of 100 naps of a thread are too long at most, while nothing else is at work: a review, which
+/// wakes several, takes longer by about that at its own 99 of 100.
+fn lateness() -> Duration {
+    const NAP: Duration = Duration::from_millis(1);
+    let mut late: Vec<Duration> = (0..2000)
+        .map(|_| {
+            let begun = Instant::now();
+            thread::sleep(NAP);
+            begun.elapsed().saturating_sub(NAP)
+        })
+        .collect();
+    late.sort_unstable();
+    late[late.len() * 99 / 100]
 }
 
 /// Everything starts at once, and nothing is known of any image.

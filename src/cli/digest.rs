@@ -5,7 +5,10 @@ use clap::{
     builder::{BoolishValueParser, NonEmptyStringValueParser},
 };
 
-use super::{Registries, values::image};
+use super::{
+    Registries,
+    values::{image, pod},
+};
 use crate::policy::ImageRef;
 
 /// `podrefresh digest`.
@@ -14,8 +17,8 @@ pub struct Digest {
     /// References such as nginx:1.27 or registry.example:5000/team/app:stable; by default those of --pod
     #[arg(required_unless_present = "pod", value_name = "IMAGE", value_parser = image)]
     pub images: Vec<ImageRef>,
-    /// Ask with the credentials of this pod of the kubeconfig's cluster
-    #[arg(long, env = "PODREFRESH_POD", value_parser = NonEmptyStringValueParser::new())]
+    /// Ask with the credentials of this pod of the kubeconfig's cluster, also as pod/NAME
+    #[arg(long, env = "PODREFRESH_POD", value_parser = pod)]
     pub pod: Option<String>,
     /// Namespace of --pod [default: the kubeconfig's]
     #[arg(short, long, env = "PODREFRESH_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]

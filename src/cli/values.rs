@@ -16,6 +16,19 @@ pub(super) fn image(text: &str) -> Result<ImageRef, String> {
         .map_err(|error: InvalidImage| error.fault.to_string())
 }
 
+/// Parses `NAME`, `pod/NAME` and what else kubectl calls a pod.
+pub(super) fn pod(text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        None => text,
+        Some(("pod" | "pods" | "po", name)) => name,
+        Some((kind, _)) => return Err(format!("{kind} is no pod: must be NAME or pod/NAME")),
+    };
+    match name {
+        "" => Err("must be the name of a pod".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
 /// Parses `90s`, `5m`, `1h30m`, `200ms` and `0s`, up to a year.
 ///
 /// Sums of a clock's time and any of these are far from overflowing.
@@ -116,6 +129,16 @@ mod tests {
             check(parser, "9223372036854775807s", None);
             let refusal = parser("8761h").unwrap_err();
             assert_eq!(refusal, "must be at most 8760h, which is 365 days");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_named_as_kubectl_names_it() {
+        for text in ["web-1", "pod/web-1", "pods/web-1", "po/web-1"] {
+            assert_eq!(pod(text), Ok("web-1".to_owned()));
+        }
+        for text in ["", "pod/", "deployment/web", "/web"] {
+            assert!(pod(text).is_err(), "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::sleep,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     call::{Media, Segment, Server},
@@ -222,7 +222,7 @@ pub struct Notice {
     pub related: Option<About>,
     /// Why.
     pub reason: EventReason,
-    /// What it is told once for, besides `about` and `reason`: the target digest.
+    /// What it is told once for, besides `about` and `reason`: the target digest, and since when it is that.
     pub once_for: String,
     /// What to say, at most 1,024 bytes; the rest is cut.
     pub note: String,
@@ -246,13 +246,14 @@ impl Recorder {
         lost: Family<Reason, Counter>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, notices) = mpsc::channel(QUEUE);
+        let told = Arc::default();
         let recorder = Self {
             queue,
-            told: Arc::default(),
+            told: Arc::clone(&told),
             lost: lost.clone(),
         };
         let instance = cut(instance, INSTANCE_LIMIT).to_owned();
-        (recorder, write_all(server, instance, notices, lost))
+        (recorder, write_all(server, instance, notices, told, lost))
     }
 
     /// Tells it, unless it has been told before or the queue is full.
@@ -266,7 +267,7 @@ impl Recorder {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
                 // It may be told when there is room again.
-                told.remove(key);
+                told.forget(key);
                 drop(told);
                 self.count("queue_full");
             }
@@ -299,9 +300,11 @@ impl Told {
         true
     }
 
-    /// Forgets the newest key.
-    fn remove(&mut self, key: u64) {
-        self.order.pop_back();
+    /// Has it told again.
+    fn forget(&mut self, key: u64) {
+        // It is mostly the newest.
+        let place = self.order.iter().rposition(|told| *told == key);
+        place.and_then(|place| self.order.remove(place));
         self.keys.remove(&key);
     }
 }
@@ -319,24 +322,42 @@ async fn write_all(
     server: Server,
     instance: String,
     mut notices: mpsc::Receiver<Notice>,
+    told: Arc<Mutex<Told>>,
     lost: Family<Reason, Counter>,
 ) {
+    let mut is_forbidden = false;
     while let Some(notice) = notices.recv().await {
-        if let Err(error) = write(&server, &instance, &notice).await {
-            let reason = loss(&error);
-            let (kind, name) = (notice.about.kind, &notice.about.name);
-            debug!(reason, error = %Chain(&error), "No Event on {kind} {name}: {}", Chain(&error));
-            lost.get_or_create(&Reason { reason }).inc();
+        let Err(error) = write(&server, &instance, &notice).await else {
+            is_forbidden = false;
+            continue;
+        };
+        if error.is_transient() {
+            // It may be told when the API server is back. What it refuses it would refuse again.
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.forget(key(&notice));
+        }
+        let reason = loss(&error);
+        lost.get_or_create(&Reason { reason }).inc();
+        let (kind, name) = (notice.about.kind, &notice.about.name);
+        let words = Chain(&error);
+        // A right that is missing is missing for all of them.
+        if reason == FORBIDDEN && !std::mem::replace(&mut is_forbidden, true) {
+            warn!(reason, error = %words, "No Events can be told, the first on {kind} {name}: {words}");
+        } else {
+            debug!(reason, error = %words, "No Event on {kind} {name}: {words}");
         }
     }
 }
+
+/// What loses Events where the right to create them is missing.
+const FORBIDDEN: &str = "forbidden";
 
 /// Returns the documented name of what lost an Event.
 fn loss(error: &CallError) -> &'static str {
     match error.refusal() {
         Some(refusal) if refusal.code == 404 => "namespace_gone",
         Some(refusal) if refusal.cause("NamespaceTerminating").is_some() => "namespace_gone",
-        Some(refusal) if refusal.code == 403 => "forbidden",
+        Some(refusal) if refusal.code == 403 => FORBIDDEN,
         Some(_) => "refused",
         None => "unreachable",
     }

@@ -106,7 +106,8 @@ impl Interner {
         self.sweep_at = SWEEP_FLOOR.max(self.len() * 2);
     }
 
-    fn len(&self) -> usize {
+    /// Returns how many entries there are.
+    pub(super) fn len(&self) -> usize {
         self.texts.len()
             + self.owners.len()
             + self.identities.len()

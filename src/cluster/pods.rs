@@ -83,6 +83,12 @@ impl Pods {
         self.0.snapshot()
     }
 
+    /// Returns the pod of the same name as it was seen last; `None` when it is gone.
+    pub fn latest(&self, pod: &Arc<Pod>) -> Option<Arc<Pod>> {
+        self.0
+            .read(|index| index.get(&ByName(Arc::clone(pod))).cloned())
+    }
+
     /// Returns a counter that moves whenever something that we look at has changed in a pod.
     ///
     /// It is 0 until the pods have been listed once.

@@ -91,13 +91,22 @@ impl RawEvent<'_> {
         Some(Arc::new(Told {
             at: self.event_time.as_str().parse().ok()?,
             reason: EventReason::labelled(self.reason.as_str())?,
-            note: self.note.as_str().into(),
-            about: format!("{}/{}", regarding.kind.as_str(), regarding.name.as_str()).into(),
+            note: printable(self.note.as_str()),
+            about: printable(&format!(
+                "{}/{}",
+                regarding.kind.as_str(),
+                regarding.name.as_str()
+            )),
             namespace: regarding.namespace.as_str().into(),
             uid: regarding.uid.as_str().into(),
             related: related.uid.0.as_deref().map(Into::into),
         }))
     }
+}
+
+/// Returns the text as it may be written to a terminal: anybody may write an Event that looks like ours.
+fn printable(text: &str) -> Box<str> {
+    text.replace(char::is_control, " ").into()
 }
 
 #[cfg(test)]
@@ -141,6 +150,7 @@ mod tests {
                 related: Some("p".into()),
             })
         };
+        assert_eq!(&*printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
         let first = expected("28", EventReason::Outdated);
         let second = expected("29", EventReason::EvictionBlocked);
         assert_eq!(listed.unwrap(), [first, second]);

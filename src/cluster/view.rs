@@ -35,6 +35,7 @@ pub(super) struct View {
 impl View {
     /// Returns the namespace, unless it has no name (as a bookmark's).
     pub(super) fn namespace(&mut self, raw: &RawNamespace<'_>) -> Option<Namespace> {
+        self.interner.sweep();
         let meta = &raw.metadata.0;
         let name = meta.name.0.as_deref()?;
         Some(Namespace {

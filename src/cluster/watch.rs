@@ -23,10 +23,11 @@ use crate::error::Chain;
 pub(super) const PAGE_TIME: Duration = Duration::from_secs(60);
 // The API server answers a watch's head at once; client-go gives it as long.
 const OPEN_TIME: Duration = Duration::from_secs(30);
-// A watch is ended by the API server after this long, and up to a half more. A connection that died
-// without a word is noticed at that time, too.
+// A watch is ended by the API server after this long, and up to a half more.
 const WATCH_TIME: Duration = Duration::from_secs(120);
 const WATCH_GRACE: Duration = Duration::from_secs(10);
+// API servers send a bookmark a minute where nothing happens.
+const WATCH_SILENCE: Duration = Duration::from_secs(90);
 // Watches that end sooner than this are not worth opening again at once.
 const SHORT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -114,7 +115,10 @@ impl Feed {
             };
             match step {
                 Ok(()) if started.elapsed() >= SHORT => trouble.rest(),
-                Ok(()) => sleep(trouble.pause(None)).await,
+                Ok(()) => {
+                    writer.see(false);
+                    sleep(trouble.pause(None)).await;
+                }
                 Err(error) if is_lost(&error, version.is_some()) => {
                     debug!("Listing {} again: {}", T::WHAT, Chain(&error));
                     version = None;
@@ -192,8 +196,10 @@ impl Feed {
         trouble.over();
         writer.see(true);
         loop {
-            // A stream that is silent past its end has lost its connection.
-            let Ok(line) = timeout_at(until, lines.next()).await else {
+            // A stream that is silent for long, or past its end, has lost its connection.
+            let patience = until.min(Instant::now() + WATCH_SILENCE);
+            let Ok(line) = timeout_at(patience, lines.next()).await else {
+                writer.see(false);
                 return Ok(());
             };
             let Some(line) = line? else {

@@ -6,6 +6,7 @@ use crate::{
         BadWishes, Container, Digest, Ineligible, Namespace, Scope, Uncounted, Verdict, Wishes,
         eligible,
     },
+    registry::LookupError,
 };
 
 use super::{
@@ -79,14 +80,37 @@ impl<'s> Case<'s> {
         }
     }
 
+    /// Says whether a container counts, and so does its pod.
+    pub(super) fn counts(&self, container: &Container) -> bool {
+        self.left_alone.is_none() && self.uncounted(container).is_none()
+    }
+
+    /// Returns what the registry does not say, for which the controller holds the pod back: it does not ask for other
+    /// containers than these, and compares the images of those alone that count.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &LookupError> {
+        let containers = self.seen.pod.containers.iter().zip(&self.judged);
+        containers.filter_map(|(container, judged)| {
+            let judged = judged.as_ref().filter(|_| self.is_looked_up(container))?;
+            let doubt = judged.doubt.as_ref().filter(|_| self.counts(container));
+            judged.fault.as_ref().or(doubt)
+        })
+    }
+
+    /// Says whether T has nothing for the pod's node, so that too little is known of a container that counts.
+    pub(super) fn is_unfit(&self) -> bool {
+        let mut containers = self.seen.pod.containers.iter().zip(&self.judged);
+        containers.any(|(container, judged)| {
+            self.counts(container) && judged.as_ref().is_some_and(|it| it.unfit)
+        })
+    }
+
     /// Returns the containers that make the pod outdated; none of a pod that is left alone.
     pub(super) fn moved(&self) -> impl Iterator<Item = Moved<'_>> {
         let containers = self.seen.pod.containers.iter().zip(&self.judged);
         containers.filter_map(|(container, judged)| {
             let judged = judged.as_ref()?;
-            let counts = self.left_alone.is_none() && self.uncounted(container).is_none();
             let target = judged.target.as_ref()?;
-            (counts && judged.verdict == Verdict::Outdated).then_some(Moved {
+            (self.counts(container) && judged.verdict == Verdict::Outdated).then_some(Moved {
                 container,
                 judged,
                 target,

@@ -17,10 +17,11 @@ use crate::{
         disruption::{Kept, disruptable},
         gate::{self, Hold, Limits, Made, Member, Moment, Past, plan},
     },
+    registry::Lookup,
 };
 
-/// How much longer than allowed a Lease may seem not to have been renewed: the holder's clock is another one.
-const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// How far others' clocks may be ahead of or behind ours: a Lease may seem not to have been renewed for as much longer.
+pub(super) const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -120,22 +121,33 @@ impl<'a> Scene<'a> {
         self.sight.told(&uids)
     }
 
-    /// Returns what Events tell of `target` as what a container of the pod should run.
-    pub(super) fn known(&self, group: &Group, case: &Case<'_>, target: &Digest) -> Option<Known> {
-        let target = format!(" to {target}");
-        let told = self.told(group, case).into_iter();
-        let mut told =
-            told.filter(|told| told.reason == EventReason::Outdated && told.note.contains(&target));
-        let since = told.next()?.at;
-        let told = told.next_back().map_or(since, |told| told.at);
-        Some(Known { since, told })
+    /// Returns what Events tell of what a container of the pod should run.
+    pub(super) fn known(&self, group: &Group, case: &Case<'_>, moved: Moved<'_>) -> Option<Known> {
+        let target = format!(" to {}", moved.target);
+        let image = Lookup::of(&case.seen.pod, moved.container)?.image;
+        let image = format!("{image} has moved on");
+        let mut known: Option<Known> = None;
+        for told in self.told(group, case) {
+            if told.reason != EventReason::Outdated {
+                continue;
+            }
+            if told.note.contains(&target) {
+                let since = known.map_or(told.at, |known| known.since);
+                known = Some(Known {
+                    since,
+                    told: told.at,
+                });
+            } else if told.note.contains(&image) {
+                // The tag has meant something else meanwhile.
+                known = None;
+            }
+        }
+        known
     }
 
     /// Returns since when a pod is outdated, if Events tell of all that makes it so.
     pub(super) fn since(&self, group: &Group, case: &Case<'_>) -> Option<Timestamp> {
-        let known = case
-            .moved()
-            .map(|moved| self.known(group, case, moved.target));
+        let known = case.moved().map(|moved| self.known(group, case, moved));
         let known: Option<Vec<Known>> = known.collect();
         known?.into_iter().map(|known| known.since).min()
     }
@@ -150,7 +162,7 @@ impl<'a> Scene<'a> {
     ) -> bool {
         let is_confirmed = |case: &Case<'_>| {
             let mut moved = case.moved();
-            moved.all(|moved| self.known(group, case, moved.target).is_some())
+            moved.all(|moved| self.known(group, case, moved).is_some())
         };
         let mut company = group.members.iter().map(|nth| &self.cases[*nth]);
         is_confirmed(case)
@@ -243,8 +255,7 @@ impl<'a> Scene<'a> {
                 targets: (moved.iter())
                     .map(|moved| self.target(group, case, *moved, missed))
                     .collect(),
-                registry_failing: (case.judged.iter().flatten())
-                    .any(|judged| judged.fault.is_some() || judged.doubt.is_some()),
+                registry_failing: case.faults().next().is_some(),
                 made: template.map_or(Made::Now, |template| {
                     template.made(pod, moved.iter().map(|moved| &*moved.container.name))
                 }),
@@ -272,7 +283,7 @@ impl<'a> Scene<'a> {
         missed: &HashSet<(&str, &Digest)>,
     ) -> gate::Target {
         let now = self.sight.now;
-        let known = self.known(group, case, moved.target);
+        let known = self.known(group, case, moved);
         let age = now.duration_since(case.seen.pod.created);
         let young = age < signed(self.limits.progress_deadline);
         let patience = case.wishes.as_ref().map(|wishes| wishes.min_age);
@@ -280,12 +291,14 @@ impl<'a> Scene<'a> {
         gate::Target {
             first_seen: match known {
                 Some(known) => known.told,
-                None => now - self.limits.confirm_after.max(patience),
+                None => {
+                    let before = signed(self.limits.confirm_after.max(patience));
+                    now.saturating_sub(before).unwrap_or(Timestamp::MIN)
+                }
             },
-            // An Event says whatever its author likes.
             last_seen: known.map_or(now, |known| {
-                let seen_again = known.told.checked_add(self.limits.confirm_after);
-                now.max(seen_again.unwrap_or(now))
+                let confirmed = known.told.saturating_add(signed(self.limits.confirm_after));
+                now.max(confirmed.unwrap_or(Timestamp::MAX))
             }),
             sightings: 2,
             ineffective: missed.contains(&(&*moved.container.name, moved.target))
@@ -300,7 +313,7 @@ impl<'a> Scene<'a> {
         let cases = group.members.iter().map(|nth| &self.cases[*nth]);
         for case in cases.filter(|case| case.seen.pod.ready) {
             for moved in case.moved().filter(|moved| moved.judged.doubt.is_none()) {
-                let known = self.known(group, case, moved.target);
+                let known = self.known(group, case, moved);
                 let is_late = known.is_some_and(|known| known.is_late(case));
                 if is_late || self.is_told_ineffective(group, case, moved.target) {
                     missed.insert((&*moved.container.name, moved.target));

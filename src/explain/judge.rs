@@ -49,7 +49,7 @@ enum Read {
     /// What stands in it.
     Found(Arc<Manifest>),
     /// The registry has it no more.
-    Gone,
+    Gone(LookupError),
     /// The registry does not say.
     Failed(LookupError),
 }
@@ -161,7 +161,7 @@ async fn manifests(explainer: &Explainer, wanted: HashSet<(Lookup, Digest)>) -> 
         .map(|(lookup, digest)| async {
             let read = match resolver.manifest(&lookup, &digest).await {
                 Ok(manifest) => Read::Found(manifest),
-                Err(error) if matches!(error.fault, Fault::NotFound) => Read::Gone,
+                Err(error) if matches!(error.fault, Fault::NotFound) => Read::Gone(error),
                 Err(error) => Read::Failed(error),
             };
             ((lookup, digest), read)
@@ -226,14 +226,14 @@ fn conclude(
     let mut doubt = None;
     let manifests = digests(container, Some(target)).map(|digest| {
         match manifests.get(&(lookup.clone(), digest?.clone()))? {
-            Read::Found(manifest) => Some(manifest.clone()),
+            Read::Found(manifest) => return Some(manifest.clone()),
             // What nobody can pull any more is not what a new pod would get.
-            Read::Gone => None,
-            Read::Failed(error) => {
+            Read::Gone(_) if digest != Some(target) => {}
+            Read::Gone(error) | Read::Failed(error) => {
                 doubt.get_or_insert_with(|| error.clone());
-                None
             }
         }
+        None
     });
     let images =
         (manifests.each_ref()).map(|manifest| manifest.as_ref()?.image_for(platform).cloned());
@@ -246,6 +246,6 @@ fn conclude(
         verdict,
         images,
         unfit: unfit && verdict == Verdict::Unknown,
-        doubt,
+        doubt: doubt.filter(|_| verdict == Verdict::Outdated),
     }
 }

@@ -73,7 +73,7 @@ fn rows(scene: &Scene<'_>, case: &Case<'_>, outlook: Option<(&Group, Option<Hold
             (None, None, None) => judged.and_then(|it| Some(it.fault.as_ref()?.label())),
         };
         let known = outlook.zip(moved).and_then(|((group, _), moved)| {
-            let known = scene.known(group, case, moved.target)?;
+            let known = scene.known(group, case, moved)?;
             Some(second(known.since))
         });
         Row {

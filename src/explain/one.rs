@@ -104,7 +104,7 @@ fn outlook(
     let Some(group) = group.filter(|_| case.is_outdated()) else {
         let next = if case.is_current() {
             "Nothing: it runs what its tags mean now."
-        } else if case.judged.iter().flatten().any(|it| it.unfit) {
+        } else if case.is_unfit() {
             "Nothing until its tag has an image for the pod's node: a replacement could not start there."
         } else {
             "Nothing while too little is known: no pod is evicted on a guess."

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     ExplainError, Explainer,
     blind::{Blind, Part},
+    gate::SKEW,
 };
 use crate::{
     cluster::{Budgets, CallError, Holder, Seen, Told},
@@ -99,7 +100,9 @@ impl Sight {
             }
             Err(error) => none(&mut blind, Part::Namespaces, &error),
         };
-        let told = told.unwrap_or_else(|error| none(&mut blind, Part::Events, &error));
+        let mut told = told.unwrap_or_else(|error| none(&mut blind, Part::Events, &error));
+        // Anybody may write one that looks like ours. None of us tells what is to come.
+        told.retain(|told| told.at.duration_since(now) <= SKEW);
         let lease = match holder {
             Ok(Some(holder)) => Lease::Held(holder),
             Ok(None) => Lease::Missing,

@@ -143,7 +143,7 @@ impl Subject<'_> {
             return (Pass, "no min-age is wished".to_owned());
         };
         let known = self.case.moved().map(|moved| {
-            let known = self.scene.known(self.group, self.case, moved.target)?;
+            let known = self.scene.known(self.group, self.case, moved)?;
             Some(known.told)
         });
         let youngest: Option<Vec<Timestamp>> = known.collect();
@@ -187,9 +187,7 @@ impl Subject<'_> {
     }
 
     fn registry(&self) -> (Outcome, String) {
-        let judged = self.case.judged.iter().flatten();
-        let mut faults = judged.filter_map(|it| it.fault.as_ref().or(it.doubt.as_ref()));
-        match faults.next() {
+        match self.case.faults().next() {
             Some(fault) => (Holds, Chain(fault).to_string()),
             None => (Pass, "the registry answers".to_owned()),
         }

@@ -13,10 +13,10 @@ use super::{
     tell,
 };
 use crate::{
-    cluster::{About, Eviction, Evictor, Leadership, Namespaces, Recorder},
+    cluster::{About, Eviction, Evictor, Leadership, Namespaces, Pods, Recorder},
     error::Chain,
     observe::metrics::{self, Metrics},
-    policy::{Pod, Scope},
+    policy::{Pod, Scope, Wishes},
 };
 
 /// The one who evicts.
@@ -32,7 +32,8 @@ pub(super) struct Actor {
     pub(super) leadership: Leadership,
     /// Whose pods may be evicted.
     pub(super) whose: Scope,
-    /// The namespaces as they are right before.
+    /// The pods and the namespaces as they are right before.
+    pub(super) pods: Pods,
     pub(super) namespaces: Namespaces,
     /// Where Events go.
     pub(super) recorder: Recorder,
@@ -45,7 +46,7 @@ pub(super) struct Actor {
 pub(super) enum Leave {
     /// It may.
     Given,
-    /// Something has changed since: its namespace, its window.
+    /// Something has changed since: the pod, its wishes or its namespace's, its window.
     Withdrawn,
     /// Nobody may any more in this pass: we lead no longer, or the API server is to be left alone.
     Over,
@@ -70,13 +71,25 @@ impl Actor {
         if memory.server.hold(SERVER, now) || !self.leadership.leads(now) {
             return Leave::Over;
         }
-        let home = self.namespaces.get(&outdated.pod.namespace);
-        let is_ours = home.is_some_and(|home| home.takes_part(self.whose));
-        if is_ours && outdated.wishes.window.open(Timestamp::now()) {
+        if self.is_wished(outdated) && outdated.wishes.window.open(Timestamp::now()) {
             Leave::Given
         } else {
             Leave::Withdrawn
         }
+    }
+
+    /// Says whether the pod is still there and ours, and wished for what it was.
+    fn is_wished(&self, outdated: &Outdated) -> bool {
+        let pod = self.pods.latest(&outdated.pod);
+        let home = self.namespaces.get(&outdated.pod.namespace);
+        let Some((pod, home)) = pod.zip(home) else {
+            return false;
+        };
+        pod.uid == outdated.pod.uid
+            && !pod.terminating
+            && !pod.opted_out
+            && home.takes_part(self.whose)
+            && Wishes::parse(&pod.annotations, &home.annotations).as_ref() == Ok(&outdated.wishes)
     }
 
     /// Asks the API server to evict a pod.

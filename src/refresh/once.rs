@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     pin::pin,
+    time::Duration,
 };
 
 use jiff::SignedDuration;
@@ -109,11 +110,16 @@ impl Run<'_> {
     /// Looks at everything once and does what may be done; says whether that was all.
     async fn step(&mut self, rhythm: &mut Rhythm) -> bool {
         let now = Instant::now();
+        let dry_run = self.term.settings.dry_run;
+        // A dry run acts on nothing, so what was listed is enough for it.
+        if !dry_run && !self.term.sees() {
+            self.term.rest(Phase::Wait, Duration::ZERO, rhythm);
+            return false;
+        }
         let (pods, mut survey) = self.term.look(now);
         let work = now.elapsed();
         self.term.tell_findings(&survey).await;
         let open = self.is_open(&survey);
-        let dry_run = self.term.settings.dry_run;
         if dry_run && !open {
             certify(&mut survey);
         } else {

@@ -93,10 +93,7 @@ pub(super) fn note(
             go_on = false;
         }
         Eviction::Failed(cause) => {
-            let code = cause.code();
-            if code == 0 || 500 <= code {
-                // Nobody knows whether it was done.
-                let doubt = if code == 0 { SILENCE } else { FAILURE };
+            if let Some(doubt) = doubt(cause) {
                 memory.goes(&pod.uid, Some(after(now, doubt)));
                 memory.doubt(&pod.uid, true);
                 memory.spend(&pod.namespace, pod.node.as_ref(), now);
@@ -139,11 +136,27 @@ fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
     true
 }
 
-/// Says whether the API server is away, has trouble of its own or does not know us, so that others would fare no
-/// better.
+/// Returns for how long nobody knows whether an eviction was done that failed so; `None` when it was not.
+fn doubt(cause: &CallError) -> Option<Duration> {
+    match cause {
+        // It was not sent.
+        CallError::Credentials(_) => None,
+        CallError::Refused(refusal) => (500 <= refusal.code).then_some(FAILURE),
+        CallError::Timeout(_)
+        | CallError::Unreachable(_)
+        | CallError::Oversized(_)
+        | CallError::Malformed(_) => Some(SILENCE),
+    }
+}
+
+/// Says whether the API server is away, has trouble of its own or does not know us, or we have nothing to show it, so
+/// that others would fare no better.
 pub(super) fn is_away(cause: &CallError) -> bool {
-    matches!(cause, CallError::Timeout(_) | CallError::Unreachable(_))
-        || matches!(cause.code(), 401 | 502..=504)
+    match cause {
+        CallError::Timeout(_) | CallError::Unreachable(_) | CallError::Credentials(_) => true,
+        CallError::Refused(refusal) => matches!(refusal.code, 401 | 502..=504),
+        CallError::Oversized(_) | CallError::Malformed(_) => false,
+    }
 }
 
 #[cfg(test)]

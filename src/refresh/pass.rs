@@ -97,6 +97,9 @@ impl Term<'_> {
         let plan = plan(&moment, &views);
         self.show_holds(&plan);
         let places = places(&reading.groups, scene);
+        for notice in &reading.denied {
+            self.parts.recorder.record(notice.clone());
+        }
         self.tell(scene, &reading.groups, &plan, &places);
         self.finish(scene, &reading.groups);
         self.show_halted(&reading.groups, &plan, &places);

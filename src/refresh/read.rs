@@ -12,9 +12,10 @@ use tracing::{debug, warn};
 use super::{
     group::{self, Group, Scene},
     memory::{Memory, SERVER},
+    tell,
 };
 use crate::{
-    cluster::{CallError, OwnerError, Owners, Workload},
+    cluster::{CallError, Notice, OwnerError, Owners, Workload},
     error::Chain,
     policy::{
         Owner,
@@ -32,12 +33,14 @@ pub(super) const ROUNDS: usize = 4;
 const TO_TELL: usize = 64;
 
 /// The owners with outdated pods, and which of them have been read just now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The owners.
     pub(super) groups: Vec<Group>,
     /// The uids of the workloads read.
     fresh: HashSet<Box<str>>,
+    /// What is to be told of those that may not be read.
+    pub(super) denied: Vec<Notice>,
 }
 
 impl Reading {
@@ -59,7 +62,7 @@ pub(super) async fn read(
     memory: &mut Memory,
     until: Instant,
 ) -> Reading {
-    let (mut fresh, mut tried) = (HashSet::new(), HashSet::<Box<str>>::new());
+    let (mut reading, mut tried) = (Reading::default(), HashSet::<Box<str>>::new());
     let mut round = 0;
     loop {
         let groups = group::groups(scene, memory);
@@ -71,9 +74,9 @@ pub(super) async fn read(
         wanted.retain(|group| tried.insert(group.owner.uid.clone()));
         let over = ROUNDS <= round || until <= Instant::now();
         if wanted.is_empty() || over || memory.server.hold(SERVER, Instant::now()) {
-            return Reading { groups, fresh };
+            return Reading { groups, ..reading };
         }
-        read_all(&wanted, scene, owners, memory, &mut fresh, until).await;
+        read_all(&wanted, scene, owners, memory, &mut reading, until).await;
         round += 1;
     }
 }
@@ -154,7 +157,7 @@ async fn read_all(
     scene: Scene<'_>,
     owners: &Owners,
     memory: &mut Memory,
-    fresh: &mut HashSet<Box<str>>,
+    reading: &mut Reading,
     until: Instant,
 ) {
     let mut siblings: HashMap<&str, Arc<[Arc<Owner>]>> = HashMap::new();
@@ -171,11 +174,15 @@ async fn read_all(
         let now = Instant::now();
         match answer {
             Ok((workload, uids)) => {
-                fresh.insert(workload.uid.as_str().into());
+                reading.fresh.insert(workload.uid.as_str().into());
                 memory.server.over(SERVER);
                 memory.read(workload, uids, now);
             }
-            Err(error) => unread(group, &error, memory, now),
+            Err(error) => {
+                let about = group.about(memory, now).filter(|_| is_denied(&error));
+                (reading.denied).extend(about.map(|about| tell::unread(about, &error)));
+                unread(group, &error, memory, now);
+            }
         }
         // Those that are left come in the next pass, if they still would go then.
         if until <= now || memory.server.hold(SERVER, now) {
@@ -195,6 +202,11 @@ async fn one(
     let siblings = siblings.iter().map(|owner| owner.uid.clone());
     let uids = siblings.chain([group.owner.uid.clone()]).collect();
     Ok((workload, uids))
+}
+
+/// Says whether somebody has to give us a right.
+fn is_denied(error: &OwnerError) -> bool {
+    matches!(error, OwnerError::Unread { source, .. } if source.code() == 403)
 }
 
 /// Notes that a workload could not be read. Its pods are held, as nobody knows how many of them are wanted.

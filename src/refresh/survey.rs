@@ -291,7 +291,10 @@ impl Surveyor<'_> {
         let outdated = matches!(verdict, Verdict::Outdated | Verdict::StaleCache);
         let target = sighting.target.as_ref().filter(|_| outdated).cloned();
         let fault = sighting.fault.clone();
-        self.survey.tally.container(verdict);
+        // Of one that does not count nothing is known but this: nobody has compared its images.
+        if counts || verdict == Verdict::StaleCache {
+            self.survey.tally.container(verdict);
+        }
         let failing = fault.is_some();
         if let (Some(fault), Ok(image)) = (fault, &container.image) {
             let about = Arc::as_ptr(image).addr();

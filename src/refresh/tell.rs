@@ -5,7 +5,8 @@ use super::{
     survey::{Finding, Found, Outdated},
 };
 use crate::{
-    cluster::{About, EventReason, Notice},
+    cluster::{About, EventReason, Notice, OwnerError},
+    error::Chain,
     policy::{Pod, gate::Hold},
 };
 
@@ -57,22 +58,33 @@ pub(super) fn blocked(about: About, outdated: &Outdated, why: &str) -> Notice {
         ..notice(
             about,
             EventReason::EvictionBlocked,
-            targets(outdated),
+            occasion(outdated),
             format!("Not evicted yet: {why}"),
         )
     }
 }
 
+/// Returns that the pods of a workload are kept, as nobody may say how many of them it wants.
+pub(super) fn unread(about: About, why: &OwnerError) -> Notice {
+    let note = format!("Not evicted: {}", Chain(why));
+    notice(
+        about,
+        EventReason::EvictionBlocked,
+        why.label().to_owned(),
+        note,
+    )
+}
+
 /// Returns that the pods of a workload are outdated.
 pub(super) fn outdated(about: About, outdated: &Outdated) -> Notice {
-    let (once_for, note) = (targets(outdated), moves(outdated));
+    let (once_for, note) = (occasion(outdated), moves(outdated));
     notice(about, EventReason::Outdated, once_for, note)
 }
 
 /// Returns that all pods of a workload run what their tags mean now.
 pub(super) fn refreshed(about: About, turn: &Turn) -> Notice {
     let note = format!("All pods run what their tags mean now; {}", deeds(turn));
-    notice(about, EventReason::Refreshed, turn.targets.clone(), note)
+    notice(about, EventReason::Refreshed, end(turn), note)
 }
 
 /// Returns that a pod which has come for what was done to a workload is not ready in time, and none is left to stop.
@@ -82,12 +94,7 @@ pub(super) fn halted(about: About, turn: &Turn) -> Notice {
          over when that pod recovers or the tag moves again",
         deeds(turn)
     );
-    notice(
-        about,
-        EventReason::RefreshHalted,
-        turn.targets.clone(),
-        note,
-    )
+    notice(about, EventReason::RefreshHalted, end(turn), note)
 }
 
 /// Returns what was done to a workload.
@@ -104,7 +111,7 @@ pub(super) fn restarted(about: About, outdated: &Outdated) -> Notice {
     notice(
         about,
         EventReason::Restarted,
-        targets(outdated),
+        occasion(outdated),
         format!("Restarted: {}", moves(outdated)),
     )
 }
@@ -114,7 +121,7 @@ pub(super) fn not_restarted(about: About, outdated: &Outdated, why: &str) -> Not
     notice(
         about,
         EventReason::EvictionBlocked,
-        targets(outdated),
+        occasion(outdated),
         format!("Not restarted: {why}"),
     )
 }
@@ -140,7 +147,7 @@ pub(super) fn held(about: About, outdated: &Outdated, hold: Hold) -> Option<Noti
         _ => return None,
     };
     let note = format!("{note}. {}", moves(outdated));
-    Some(notice(about, reason, targets(outdated), note))
+    Some(notice(about, reason, occasion(outdated), note))
 }
 
 const fn notice(about: About, reason: EventReason, once_for: String, note: String) -> Notice {
@@ -155,6 +162,18 @@ const fn notice(about: About, reason: EventReason, once_for: String, note: Strin
 
 fn owner(pod: &Pod) -> Option<About> {
     About::owner(&pod.namespace, pod.owner.as_ref()?)
+}
+
+/// Returns what is told of a workload once: what its pod should run, and since when the registry says so, as a tag may
+/// move away and back.
+fn occasion(outdated: &Outdated) -> String {
+    let since = outdated.moved.iter().map(|moved| moved.to.first).min();
+    format!("{} {since:?}", targets(outdated))
+}
+
+/// Returns what is told once of what became of a workload.
+fn end(turn: &Turn) -> String {
+    format!("{} {:?}", turn.targets, turn.begun)
 }
 
 /// Returns the digests that the pod should run.

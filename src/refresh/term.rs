@@ -34,6 +34,10 @@ use crate::{
 /// How long one call of the API server may take.
 const CALL_TIME: Duration = Duration::from_secs(3);
 
+/// How long an eviction may take: the API server tries for some 10 s to write a budget that others write, too. Who
+/// leads waits no longer than it is sure to lead.
+const EVICTION_TIME: Duration = Duration::from_secs(15);
+
 /// How long a look may take to find out whom something is to be told of. The next one goes on with that.
 const TELL_TIME: Duration = Duration::from_secs(1);
 
@@ -61,11 +65,12 @@ impl<'a> Term<'a> {
             number,
             owners: Owners::new(parts.server.clone(), CALL_TIME),
             actor: Actor {
-                evictor: Evictor::new(parts.server.clone(), CALL_TIME.min(parts.reserve)),
+                evictor: Evictor::new(parts.server.clone(), EVICTION_TIME.min(parts.reserve)),
                 rehearsal: settings.dry_run.then_some(settings.poll_interval),
                 progress_deadline: settings.limits.progress_deadline,
                 leadership: parts.leadership.of_term(number),
                 whose: settings.whose,
+                pods: parts.pods.clone(),
                 namespaces: parts.namespaces.clone(),
                 recorder: parts.recorder.clone(),
                 metrics: parts.metrics.clone(),
@@ -124,9 +129,7 @@ impl<'a> Term<'a> {
     /// Looks at everything once and does what may be done.
     async fn tick(&mut self, rhythm: &mut Rhythm) {
         let now = Instant::now();
-        if !(self.parts.pods.in_sight() && self.parts.namespaces.in_sight()) {
-            // What was seen last need not be so any more: another pod may be down by now.
-            debug!("Did nothing: pods or namespaces are out of sight");
+        if !self.sees() {
             return self.rest(Phase::Wait, Duration::ZERO, rhythm);
         }
         let (pods, survey) = self.look(now);
@@ -141,6 +144,16 @@ impl<'a> Term<'a> {
             .set(Timestamp::now().as_duration().as_secs_f64());
         metrics::observe(&metrics.refresh_tick_duration, now.elapsed());
         self.rest(pass.phase, work, rhythm);
+    }
+
+    /// Says whether changes are seen as they come. What was seen last need not be so any more otherwise: another pod may
+    /// be down by now.
+    pub(super) fn sees(&self) -> bool {
+        let sees = self.parts.pods.in_sight() && self.parts.namespaces.in_sight();
+        if !sees {
+            debug!("Did nothing: pods or namespaces are out of sight");
+        }
+        sees
     }
 
     /// Looks at all pods, and counts what there is to see.

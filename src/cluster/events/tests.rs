@@ -127,8 +127,14 @@ async fn a_busy_server_is_asked_three_times_under_new_names() {
     }
     names.dedup();
     assert_eq!(names.len(), 3);
-    assert_eq!(fake.next().await.body["regarding"]["name"], "b");
+    let second = fake.next().await;
+    assert_eq!(second.body["regarding"]["name"], "b");
     assert_eq!(count(&lost, "refused"), 1);
+    // What was lost may be told again when the server is back.
+    second.reply(201, &json!({}));
+    recorder.record(notice("b", "1"));
+    recorder.record(notice("a", "1"));
+    assert_eq!(fake.next().await.body["regarding"]["name"], "a");
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,9 +145,15 @@ async fn what_cannot_heal_is_not_tried_again() {
     }
     fake.next().await.refuse(404, "NotFound");
     fake.next().await.refuse(403, "Forbidden");
-    assert_eq!(fake.next().await.body["regarding"]["name"], "c");
+    let third = fake.next().await;
+    assert_eq!(third.body["regarding"]["name"], "c");
     assert_eq!(count(&lost, "namespace_gone"), 1);
     assert_eq!(count(&lost, "forbidden"), 1);
+    third.reply(201, &json!({}));
+    for name in ["a", "b", "d"] {
+        recorder.record(notice(name, "1"));
+    }
+    assert_eq!(fake.next().await.body["regarding"]["name"], "d");
 }
 
 #[test]
@@ -154,5 +166,13 @@ fn memory_is_bounded() {
     assert!(told.insert(MEMORY as u64));
     assert!(told.insert(0));
     assert_eq!(told.keys.len(), MEMORY);
+    assert_eq!(told.order.len(), MEMORY);
+    told.forget(7);
+    assert_eq!(
+        (told.keys.len(), told.order.len()),
+        (MEMORY - 1, MEMORY - 1)
+    );
+    assert!(told.insert(7));
+    told.forget(1);
     assert_eq!(told.order.len(), MEMORY);
 }

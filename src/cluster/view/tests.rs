@@ -319,3 +319,19 @@ fn a_pod_with_two_containers_takes_less_than_a_kibibyte() {
     let own = size_of::<Pod>() + pod.name.len() + pod.uid.len() + size_of_val(&*pod.containers);
     assert!(own + words < 1024, "{own}");
 }
+
+#[test]
+fn namespaces_that_come_and_go_leave_nothing_behind() {
+    let mut view = View::default();
+    for nth in 0..5_000 {
+        let body = json!({"metadata": {
+            "name": format!("preview-{nth}"), "annotations": {"podrefresh.io/window": nth.to_string()},
+        }})
+        .to_string();
+        assert!(
+            view.namespace(&serde_json::from_str(&body).unwrap())
+                .is_some()
+        );
+    }
+    assert!(view.interner.len() < 3_000, "{}", view.interner.len());
+}

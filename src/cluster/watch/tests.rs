@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use crate::{
     cluster::{
@@ -190,14 +193,43 @@ async fn a_broken_watch_goes_on_where_it_was() {
 async fn a_watch_that_has_died_silently_is_opened_again() {
     let (mut fake, pods, _task) = start(Scope::default());
     let watch = synced(&mut fake, &pods).await;
-    let asked = Duration::from_secs(watch.query["timeoutSeconds"].parse().unwrap());
     let (_stream, opened) = (watch.stream(), Instant::now());
-    assert_eq!(fake.next().await.query["resourceVersion"], "9");
+    let again = fake.next().await;
+    assert_eq!(opened.elapsed().as_secs(), 90);
+    assert_eq!(again.query["resourceVersion"], "9");
+    // Nobody knows what has become of the pods until somebody answers.
+    assert!(!pods.in_sight());
+    let _stream = again.stream();
+    soon(async {
+        while !pods.in_sight() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_with_bookmarks_lasts_for_its_time() {
+    let (mut fake, pods, _task) = start(Scope::default());
+    let watch = synced(&mut fake, &pods).await;
+    let asked = Duration::from_secs(watch.query["timeoutSeconds"].parse().unwrap());
+    let (stream, opened) = (watch.stream(), Instant::now());
+    tokio::spawn(async move {
+        for version in 10.. {
+            sleep(Duration::from_secs(60)).await;
+            stream.event(
+                "BOOKMARK",
+                &json!({"metadata": {"resourceVersion": version.to_string()}}),
+            );
+        }
+    });
+    let again = fake.next().await;
     let waited = opened.elapsed();
     assert!(
         asked < waited && waited < asked + Duration::from_secs(15),
         "{waited:?}"
     );
+    assert!(["11", "12"].contains(&&*again.query["resourceVersion"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -199,6 +199,26 @@ fn the_age_counts_from_the_last_event() {
 }
 
 #[test]
+fn what_was_told_before_the_tag_moved_away_and_back_is_over() {
+    let of_nginx = |second, byte| {
+        let (old, new) = (digest(9), digest(byte));
+        let note = format!("docker.io/library/nginx:1 has moved on from {old} to {new}");
+        told(second, EventReason::Outdated, &note, "web")
+    };
+    let away = || vec![of_nginx(5_000, 2), of_nginx(6_000, 3)];
+    let back = || [away(), vec![of_nginx(9_000, 2)]].concat();
+    let since = |scene: &Scene<'_>, group: &Group| scene.since(group, &scene.cases[0]);
+    check(&[OLD], away(), &[], Ok(1), since, None);
+    check(&[OLD], back(), &[], Ok(1), since, Some(at(9_000)));
+    // They came for the digest between, and so too early for this one.
+    let between = (7_000, true, true);
+    check_holds(&[between], back(), &[], &[None]);
+    // Another image's tag is none of its business.
+    let other = [vec![of_nginx(5_000, 2)], vec![outdated(6_000, 3)]].concat();
+    check(&[OLD], other, &[], Ok(1), since, Some(at(5_000)));
+}
+
+#[test]
 fn a_ready_replacement_that_came_back_old_is_ineffective() {
     let ineffective = Some(Hold::Ineffective);
     let events = || vec![outdated(9_000, 2)];

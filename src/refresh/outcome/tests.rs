@@ -151,6 +151,9 @@ fn a_server_that_is_busy_or_away_is_left_alone() {
     check(true, &silent, "workload server", true, true, false);
     check(true, &failed(503), "workload server", true, true, false);
     check(true, &failed(401), "workload server", false, false, false);
+    // It was never asked.
+    let unsent = Eviction::Failed(CallError::Credentials("no token".into()));
+    check(true, &unsent, "workload server", false, false, false);
     // A webhook that fails is no server that is away.
     check(true, &failed(500), "workload", true, true, true);
 }

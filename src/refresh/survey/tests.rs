@@ -163,8 +163,18 @@ fn a_stale_cache_is_told_and_not_acted_on() {
         pod.containers[0].pull = PullPolicy::IfNotPresent;
         stamp(pod, 1);
     });
-    let stage = Stage::new([stale]).confirmed(1);
-    assert_eq!(stage.survey.standings, [Standing::Unknown]);
+    // Its tag has moved since, and nobody acts on that.
+    let left_out = web(2).with(|pod| {
+        pod.containers[0].pull = PullPolicy::IfNotPresent;
+        stamp(pod, 2);
+    });
+    let stage = Stage::new([stale, left_out]).confirmed(1);
+    assert_eq!(stage.survey.standings, [Standing::Unknown; 2]);
+    let mut expected = Tally::default();
+    expected.container(Verdict::StaleCache);
+    expected.left_alone(Ineligible::NothingCounts);
+    expected.left_alone(Ineligible::NothingCounts);
+    assert_eq!(stage.survey.tally, expected);
     let [
         Finding {
             what: Found::Stale { container, target },

@@ -24,12 +24,13 @@ fn what_has_moved_is_told_with_both_digests() {
         about: about(),
         related: None,
         reason: EventReason::Outdated,
-        once_for: format!("app={new}"),
+        once_for: occasion(outdated),
         note: moves.clone(),
     };
     assert_eq!(super::outdated(about(), outdated), expected);
     let expected = Notice {
         about: About::pod(&outdated.pod),
+        once_for: format!("app={new}"),
         reason: EventReason::Evicted,
         note: format!("Evicted: {moves}"),
         ..expected
@@ -46,6 +47,12 @@ fn what_is_told_once_depends_on_the_digest() {
     assert_eq!(before.note, "Not evicted yet: the budget b says no");
     let again = blocked(about(), &other, "the budget b needs 3 healthy pods");
     assert_eq!(before.once_for, again.once_for);
+    other.moved[0].to.last += seconds(60);
+    assert_eq!(before.once_for, blocked(about(), &other, "no").once_for);
+    // The tag has meant something else meanwhile.
+    other.moved[0].to.first += seconds(60);
+    assert_ne!(before.once_for, blocked(about(), &other, "no").once_for);
+    let mut other = stage.survey.outdated[0].clone();
     other.moved[0].to.digest = digest(3);
     assert_ne!(before.once_for, blocked(about(), &other, "no").once_for);
 }
@@ -93,25 +100,30 @@ fn a_tag_nobody_knows_is_told_of_the_owner_and_once_for_each_fault() {
 
 #[test]
 fn the_end_says_how_many_pods_went() {
+    let begun = tokio::time::Instant::now();
     let turn = |evicted| Turn {
         owner: Arc::new(owned_by("web")),
         namespace: "shop".into(),
         targets: "app=x".to_owned(),
         evicted,
-        begun: tokio::time::Instant::now(),
+        begun,
         halted: false,
         until: tokio::time::Instant::now() + seconds(1),
     };
     let notice = refreshed(about(), &turn(3));
     assert_eq!(notice.reason, EventReason::Refreshed);
-    assert_eq!(notice.once_for, "app=x");
+    let later = Turn {
+        begun: begun + seconds(1),
+        ..turn(3)
+    };
+    assert_ne!(notice.once_for, refreshed(about(), &later).once_for);
     assert_eq!(
         notice.note,
         "All pods run what their tags mean now; 3 pods were evicted"
     );
     let notice = halted(about(), &turn(1));
     assert_eq!(notice.reason, EventReason::RefreshHalted);
-    assert_eq!(notice.once_for, "app=x");
+    assert_eq!(notice.once_for, halted(about(), &turn(2)).once_for);
     assert!(
         notice
             .note

@@ -1,13 +1,16 @@
 //! Outdated pods, each held by another rule: what is told agrees with what the controller does.
 
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use serde_json::{Value, json};
-use testbed::images::Format;
+use testbed::{
+    images::Format,
+    registry::{Fault, Target},
+};
 
 use super::{explain, rules, why};
 use crate::support::{
-    kube::{eventually, name},
+    kube::{eventually, name, workload},
     world::World,
 };
 
@@ -163,6 +166,30 @@ async fn two_budgets_keep_a_pod_for_good() {
         why(&found, "refused"),
         "no pod can be evicted that more than one PodDisruptionBudget selects: other and web"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_fails_for_a_container_that_does_not_count_holds_nobody() {
+    let world = World::start().await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let (agent, _) = world.push("shop/agent", "stable", "1");
+    let enabled = json!({"podrefresh.io/enabled": "true"});
+    let wishes = json!({"podrefresh.io/containers": "!agent"});
+    world.kube.namespace("shop", enabled, wishes).await;
+    let container = |name: &str, image: &str| json!({"name": name, "image": image, "imagePullPolicy": "Always"});
+    let both = [container("app", &image), container("agent", &agent)];
+    let spec = json!({"replicas": 1, "template": {"spec": {"containers": both}}});
+    let object = workload("web", &image, spec);
+    world.kube.create::<Deployment>("shop", object).await;
+    let pods = world.kube.running("shop", 1, &old).await;
+    world.push("shop/web", "stable", "2");
+    let away = Target::all().repository("shop/agent");
+    let _away = world.registry.inject(Fault::Status(503), away);
+    let found = explain(&world, &pods[0]).await;
+    assert_eq!(found["containers"][1]["uncounted"]["reason"], "left_out");
+    assert_eq!(found["containers"][1]["fault"]["reason"], "unavailable");
+    assert_eq!(rules(&found, &["hold"]), [""; 0], "{found:#}");
+    assert_eq!(why(&found, "registry_failing"), "the registry answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use kube::{
 };
 use serde_json::json;
 use testbed::{
+    faults::Effect,
     kubelet,
     registry::{Fault, Target},
 };
@@ -18,7 +19,8 @@ use super::{check, lines, namespace, program, run, states, world};
 use crate::support::{
     breaker::Breaker,
     history::History,
-    kube::{eventually, name, workload},
+    kube::{PATIENCE, eventually, name, workload},
+    look::on_testbed,
     program::Program,
     simulated::Setup,
     world::World,
@@ -52,6 +54,29 @@ async fn broken(home: &str, replicas: u16) -> (World, Breaker) {
     let (_, new) = world.push("shop/web", "stable", "2");
     breaker.breaks(&world, &new);
     (world, breaker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_lost_sight_of_pods_waits_until_it_sees_them() {
+    if !on_testbed() {
+        return;
+    }
+    let (world, new) = outdated("once-blind", 2, Setup::default()).await;
+    let cluster = &world.testbed().cluster;
+    let watches = |resource: &str, verb: &str| resource == "pods" && verb == "watch";
+    let blind = (cluster.faults()).inject(Effect::Unavailable, move |seen| {
+        watches(seen.resource, seen.verb) && seen.user.contains("podrefresh")
+    });
+    let run = program(&world, &["-n", "once-blind"]).await.start();
+    let refused = cluster.journal().wait_for(3, PATIENCE, move |entry| {
+        watches(&entry.resource, &entry.verb) && entry.status == 503
+    });
+    assert!(refused.await, "it must try to see them");
+    assert!(world.evictions().is_empty(), "{:#?}", world.evictions());
+    drop(blind);
+    let outcome = run.ended().await;
+    check(&outcome, 0, &json!({"evicted": 2}));
+    world.kube.running("once-blind", 2, &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

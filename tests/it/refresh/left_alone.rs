@@ -9,6 +9,7 @@ use testbed::kubelet;
 use crate::support::{
     kube::{annotation, eventually, is_ready, name, workload},
     look::on_testbed,
+    rights,
     simulated::Setup,
     world::World,
 };
@@ -153,6 +154,32 @@ async fn the_pods_of_a_namespace_that_is_labelled_later_are_found_outdated() {
     world.looks(4).await;
     assert_eq!(
         identities(&world.kube.pods("late").await),
+        identities(&before)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_may_not_be_read_keeps_its_pods_and_is_told_of() {
+    if !on_testbed() {
+        return;
+    }
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    let before = world.kube.running("shop", 2, &old).await;
+    rights::take(&world, "deployments").await;
+    world.push("shop/web", "stable", "2");
+    let note = (world.kube)
+        .told("shop", "EvictionBlocked", "cannot get resource")
+        .await;
+    assert!(
+        note.starts_with("Not evicted: cannot read Deployment shop/web: "),
+        "{note}"
+    );
+    world.looks(3).await;
+    assert_eq!(
+        identities(&world.kube.pods("shop").await),
         identities(&before)
     );
 }

@@ -23,6 +23,7 @@
 //! | a new image never becomes ready, then is fixed | `faults::a_broken_push_stops_after_one_pod_and_recovers_with_a_good_one` |
 //! | replacements come back old | `outages::a_replacement_that_comes_back_old_stops_its_owner`, `outages::stamped_replacements_that_come_back_old_are_not_evicted_again` |
 //! | the namespace is opted out in the middle | `owners::a_namespace_that_is_opted_out_in_the_middle_keeps_the_rest_of_its_pods` |
+//! | a pod is opted out right before its turn | `owners::pods_that_are_opted_out_while_they_wait_for_their_turn_stay` |
 //! | the lease is lost in the middle of a pass | `outages::a_leader_whose_lease_is_taken_in_the_middle_of_a_pass_evicts_nobody_more` |
 //! | a clock is set by an hour, either way | `refresh::clock`, `refresh::simulation` (the library's own tests) |
 

@@ -1,14 +1,20 @@
 //! People change what is being refreshed in the middle of it: owners, budgets, the namespace.
 
-use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use std::time::Duration;
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
+use testbed::faults::Effect;
 
 use super::{
     midway::{Midway, PODS},
     uids,
 };
-use crate::support::kube::{annotation, eventually};
+use crate::support::{
+    kube::{annotation, eventually},
+    look::on_testbed,
+};
 
 async fn change(midway: &Midway, spec: Value) {
     let spec = json!({"spec": spec});
@@ -118,6 +124,36 @@ async fn a_budget_that_appears_in_the_middle_is_respected_at_once() {
     kube.patch::<PodDisruptionBudget>("shop", "late", lifted)
         .await;
     midway.check_finished().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_are_opted_out_while_they_wait_for_their_turn_stay() {
+    if !on_testbed() {
+        return;
+    }
+    let midway = Midway::before(&[]).await;
+    let (world, kube) = (&midway.world, &midway.world.kube);
+    // All may go in one pass, each of which takes a while.
+    let cluster = &world.testbed().cluster;
+    let slow = Effect::Delay(Duration::from_millis(1500));
+    let _guard = (cluster.faults()).inject(slow, |seen| seen.subresource == "eviction");
+    let all = json!({"metadata": {"annotations": {"podrefresh.io/max-unavailable": "100%"}}});
+    kube.patch_namespace("shop", all).await;
+    midway.first_eviction().await;
+    let out = json!({"metadata": {"labels": {"podrefresh.io/enabled": "false"}}});
+    for pod in midway.on_old().await {
+        kube.patch::<Pod>("shop", &pod, out.clone()).await;
+    }
+    // The second was under way by then.
+    world.looks(5).await;
+    let (gone, left) = (midway.history.gone(), midway.on_old().await);
+    assert!(
+        gone.len() <= 2 && gone.len() + left.len() == PODS,
+        "{gone:?}"
+    );
+    world.looks(3).await;
+    assert_eq!((midway.history.gone(), midway.on_old().await), (gone, left));
+    midway.check_clean();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use super::uids;
 use crate::support::{
     kube::{annotation, workload},
     look::on_testbed,
+    rights,
     simulated::Setup,
     world::World,
 };
@@ -260,7 +261,65 @@ async fn a_useless_secret_does_no_harm_to_a_public_image() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_that_may_not_be_read_are_named_as_such() {
-    use k8s_openapi::api::rbac::v1::ClusterRole;
+    let Some(world) = private(Auth::Basic(vec![User::new("ann", "first")])).await else {
+        return;
+    };
+    let (image, _) = world.push("shop/web", "stable", "1");
+    namespace(&world, "shop", "ann", "first").await;
+    rights::take(&world, "secrets").await;
+
+    let (status, warnings, pod) = try_pod(&world, "shop", &image).await;
+    assert_eq!((status, stamp(&pod)), (201, ""), "{pod:#}");
+    let named =
+        |warning: &String| warning.contains("shop/web:stable") && warning.contains("shop/pull");
+    assert!(warnings.iter().any(named), "{warnings:?}");
+    world.looks(4).await;
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+
+    let _ = secrets.delete("pull", &DeleteParams::default()).await;
+    let host = world.registry.host();
+    world
+        .kube
+        .pull_secret("shop", "pull", &host, "ann", "second")
+        .await;
+    world.kube.running("shop", 1, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_evicts_nobody() {
+    check_useless("secret_missing", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_another_type_evicts_nobody() {
+    let secret = json!({"type": "Opaque", "stringData": {".dockerconfigjson": "{}"}});
+    check_useless("secret_wrong_type", Some(secret)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_garbled_secret_evicts_nobody() {
+    // The API server itself refuses what is not JSON in the other type.
+    let secret = json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{\"auths\": 7}"}});
+    check_useless("config_malformed", Some(secret)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_useless_secret_does_no_harm_to_a_public_image() {
+    let world = World::running(&[]).await;
+    let (image, digest) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    let (status, warnings, pod) = try_pod(&world, "shop", &image).await;
+    assert_eq!(
+        (status, stamp(&pod)),
+        (201, &*digest),
+        "{warnings:?} {pod:#}"
+    );
+    let problems = "podrefresh_credentials_problems_total{reason=\"secret_missing\"}";
+    world.controllers()[0].shows(problems, 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_may_not_be_read_are_named_as_such() {
     let Some(world) = private(Auth::Basic(vec![User::new("ann", "first")])).await else {
         return;
     };

@@ -28,6 +28,7 @@ pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod resolver;
+pub(crate) mod rights;
 pub(crate) mod simulated;
 pub(crate) mod skip;
 pub(crate) mod skopeo;
