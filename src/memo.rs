@@ -20,10 +20,14 @@ pub enum Keep {
     Bad(Duration),
 }
 
+/// What an entry takes besides what is weighed: the cache's own books, the slot, and what allocators round up.
+pub const ENTRY_BYTES: usize = 512;
+
 /// Answers by question; equal questions at one time share one answer.
 pub struct Memo<K, V> {
     slots: Cache<K, Arc<Slot<V>>>,
     keep: fn(&V) -> Keep,
+    weighed: bool,
 }
 
 /// An answer, and where it came from.
@@ -72,7 +76,41 @@ where
             .max_capacity(capacity)
             .time_to_idle(idle)
             .build();
-        Self { slots, keep }
+        Self {
+            slots,
+            keep,
+            weighed: false,
+        }
+    }
+
+    /// Returns an empty cache of answers that take at most about `capacity` bytes together, for those of which others
+    /// say how long they are.
+    ///
+    /// `weigh` returns how many bytes a question and its answer have; each entry counts [`ENTRY_BYTES`] more.
+    pub fn weighed(
+        capacity: u64,
+        idle: Duration,
+        keep: fn(&V) -> Keep,
+        weigh: fn(&K, &V) -> usize,
+    ) -> Self {
+        let weigh = move |key: &K, slot: &Arc<Slot<V>>| {
+            let state = slot.lock();
+            let answer = state
+                .done
+                .as_ref()
+                .map_or(0, |done| weigh(key, &done.value));
+            weight(answer)
+        };
+        let slots = Cache::builder()
+            .weigher(weigh)
+            .max_capacity(capacity)
+            .time_to_idle(idle)
+            .build();
+        Self {
+            slots,
+            keep,
+            weighed: true,
+        }
     }
 
     /// Returns the answer to `key`, asked for at most `max_age` ago, else what `ask` finds.
@@ -105,7 +143,11 @@ where
                 Some(flight) if flight.serves(max_age, now) => flight.answer.clone(),
                 _ => {
                     let previous = state.done.as_ref().map(|done| done.value.clone());
-                    let answer = take_off(Arc::clone(&slot), now, ask(previous));
+                    let scales = self.weighed.then(|| Scales {
+                        slots: self.slots.clone(),
+                        key: key.clone(),
+                    });
+                    let answer = take_off(Arc::clone(&slot), now, ask(previous), scales);
                     state.flight = Some(Flight {
                         asked: now,
                         answer: answer.clone(),
@@ -128,8 +170,39 @@ where
     }
 }
 
-fn take_off<V, A>(slot: Arc<Slot<V>>, asked: Instant, ask: A) -> watch::Receiver<Option<Done<V>>>
+/// Returns the weight, in bytes, of an entry of which so many are known.
+pub fn weight(known: usize) -> u32 {
+    u32::try_from(known.saturating_add(ENTRY_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// Where a slot is weighed again: it was let into the cache when it was empty.
+struct Scales<K, V> {
+    slots: Cache<K, Arc<Slot<V>>>,
+    key: K,
+}
+
+impl<K, V> Scales<K, V>
 where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    async fn weigh(self, slot: &Arc<Slot<V>>) {
+        let known = self.slots.get(&self.key).await;
+        // One that has left the cache meanwhile is not to come back.
+        if known.is_some_and(|known| Arc::ptr_eq(&known, slot)) {
+            self.slots.insert(self.key, Arc::clone(slot)).await;
+        }
+    }
+}
+
+fn take_off<K, V, A>(
+    slot: Arc<Slot<V>>,
+    asked: Instant,
+    ask: A,
+    scales: Option<Scales<K, V>>,
+) -> watch::Receiver<Option<Done<V>>>
+where
+    K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     A: Future<Output = V> + Send + 'static,
 {
@@ -142,6 +215,9 @@ where
             finished: Instant::now(),
         };
         slot.land(done.clone());
+        if let Some(scales) = scales {
+            scales.weigh(&slot).await;
+        }
         sender.send_replace(Some(done));
     });
     receiver
@@ -200,144 +276,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        pin::pin,
-        sync::atomic::{AtomicU32, Ordering},
-    };
-
-    use futures::{future::join_all, poll};
-    use tokio::{sync::Notify, time::advance};
-
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// Values below 100 are good for a minute, others are failures kept for two seconds.
-    fn memo() -> Memo<&'static str, u32> {
-        Memo::new(100, 600 * SECOND, |value| {
-            if *value < 100 {
-                Keep::Good(60 * SECOND)
-            } else {
-                Keep::Bad(2 * SECOND)
-            }
-        })
-    }
-
-    async fn get(memo: &Memo<&'static str, u32>, max_age: Duration, found: u32) -> (u32, bool) {
-        let hit = memo.get(&"key", max_age, |_| async move { found }).await;
-        let hit = hit.unwrap();
-        (hit.value, hit.cached)
-    }
-
-    fn behind(door: &Arc<Notify>, found: u32) -> impl Future<Output = u32> + Send + 'static {
-        let door = Arc::clone(door);
-        async move {
-            door.notified().await;
-            found
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_serves_up_to_its_readers_limit() {
-        let memo = memo();
-        assert_eq!(get(&memo, SECOND, 1).await, (1, false));
-        advance(SECOND).await;
-        assert_eq!(get(&memo, SECOND, 2).await, (1, true));
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(get(&memo, SECOND, 3).await, (3, false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn zero_always_asks() {
-        let memo = memo();
-        assert_eq!(get(&memo, Duration::ZERO, 1).await, (1, false));
-        assert_eq!(get(&memo, Duration::ZERO, 2).await, (2, false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_reader_gets_more_than_the_value_allows() {
-        let memo = memo();
-        assert_eq!(get(&memo, Duration::MAX, 1).await, (1, false));
-        advance(Duration::from_millis(59_999)).await;
-        assert_eq!(get(&memo, Duration::MAX, 2).await, (1, true));
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(get(&memo, Duration::MAX, 3).await, (3, false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failure_is_kept_from_when_it_came() {
-        let memo = memo();
-        let slow = memo.get(&"key", SECOND, |_| async {
-            tokio::time::sleep(10 * SECOND).await;
-            100
-        });
-        assert_eq!(slow.await.unwrap().value, 100);
-        assert_eq!(get(&memo, SECOND, 1).await, (100, true));
-        advance(2 * SECOND).await;
-        assert_eq!(get(&memo, 5 * SECOND, 2).await, (2, false));
-    }
-
-    #[tokio::test]
-    async fn equal_questions_are_asked_once() {
-        let memo = memo();
-        let asked = Arc::new(AtomicU32::new(0));
-        let all = join_all((0..1000).map(|_| {
-            let asked = Arc::clone(&asked);
-            memo.get(&"key", SECOND, move |_| async move {
-                tokio::task::yield_now().await;
-                asked.fetch_add(1, Ordering::Relaxed)
-            })
-        }));
-        assert!(all.await.into_iter().all(|hit| hit.unwrap().value == 0));
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_goes_away_takes_the_answer_from_nobody() {
-        let (memo, open) = (memo(), Arc::new(Notify::new()));
-        let mut first = Box::pin(memo.get(&"key", 60 * SECOND, |_| behind(&open, 7)));
-        assert!(poll!(&mut first).is_pending());
-        let mut second = pin!(memo.get(&"key", 60 * SECOND, |_| async { 8 }));
-        assert!(poll!(&mut second).is_pending());
-        drop(first);
-        open.notify_one();
-        assert_eq!(second.await.unwrap().value, 7);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flight_serves_only_those_who_allow_its_age() {
-        let (memo, open) = (memo(), Arc::new(Notify::new()));
-        let mut old = pin!(memo.get(&"key", SECOND, |_| behind(&open, 1)));
-        assert!(poll!(&mut old).is_pending());
-        advance(SECOND).await;
-        let mut joined = pin!(memo.get(&"key", SECOND, |_| async { 2 }));
-        assert!(poll!(&mut joined).is_pending());
-        assert_eq!(get(&memo, Duration::ZERO, 3).await, (3, false));
-        open.notify_one();
-        assert_eq!(old.await.unwrap().value, 1);
-        assert_eq!(joined.await.unwrap().value, 1);
-        // The old flight landed last, but what it knows is older.
-        assert_eq!(get(&memo, SECOND, 4).await, (3, true));
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_an_error_once_and_not_a_hang() {
-        let memo = memo();
-        let fails = memo.get(&"key", SECOND, |_| async { panic!("on purpose") });
-        assert_eq!(fails.await, Err(Aborted));
-        assert_eq!(get(&memo, SECOND, 1).await, (1, false));
-    }
-
-    #[tokio::test]
-    async fn the_last_answer_is_shown_to_the_next_question() {
-        let memo = memo();
-        get(&memo, SECOND, 5).await;
-        let next = memo.get(
-            &"key",
-            Duration::ZERO,
-            |last| async move { last.unwrap() + 1 },
-        );
-        assert_eq!(next.await.unwrap().value, 6);
-    }
-}
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::policy::go_duration;
+
 /// What the API server grants when the webhook configuration does not say.
 const DEFAULT: Duration = Duration::from_secs(10);
 
@@ -15,40 +17,9 @@ const ALLOWED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub fn budget(query: Option<&str>) -> Duration {
     let granted = query
         .and_then(|query| query.split('&').find_map(|p| p.strip_prefix("timeout=")))
-        .and_then(go_duration)
+        .and_then(|text| Duration::try_from(go_duration::parse(text).ok()?).ok())
         .unwrap_or(DEFAULT);
     granted.clamp(ALLOWED.0, ALLOWED.1) * 2 / 3
-}
-
-/// Parses a duration as Go's `time.ParseDuration` does: `5s`, `1m30s`, `1.5s`, `300ms`.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if rest == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut total = Duration::ZERO;
-    loop {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
-        let seconds = match &rest[..unit] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
-        rest = &rest[unit..];
-        if rest.is_empty() {
-            return Some(total);
-        }
-    }
 }
 
 #[cfg(test)]

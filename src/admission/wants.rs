@@ -188,20 +188,8 @@ pub fn identity(pod: &Pod<'_>, namespace: &str) -> PullIdentity {
     let spec = pod.spec.as_ref();
     let secrets = spec.and_then(|spec| spec.image_pull_secrets.as_deref());
     let account = spec.and_then(|spec| spec.service_account_name.as_deref());
-    PullIdentity {
-        namespace: namespace.into(),
-        secrets: secrets
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|secret| secret.name.as_deref())
-            .filter(|name| !name.is_empty())
-            .map(Arc::from)
-            .collect(),
-        service_account: account
-            .filter(|name| !name.is_empty())
-            .unwrap_or("default")
-            .into(),
-    }
+    let names = (secrets.unwrap_or_default().iter()).filter_map(|secret| secret.name.as_deref());
+    PullIdentity::new(namespace.into(), names, account, |name| name.into())
 }
 
 #[cfg(test)]

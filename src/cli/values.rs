@@ -29,8 +29,18 @@ pub(super) fn pod(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses `90s`, `5m`, `1h30m`, `200ms` and `0s`.
+/// Parses `90s`, `5m`, `1h30m`, `200ms` and `0s`, up to a year.
+///
+/// Sums of a clock's time and any of these are far from overflowing.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    match span(text)? {
+        time if LONGEST < time => Err("must be at most 8760h, which is 365 days".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
     let allowed = "a time such as 500ms, 30s, 5m or 1h30m";
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| format!("not {allowed}"))?;
     Duration::try_from(parsed).map_err(|_| format!("negative: allowed is {allowed}"))
@@ -53,13 +63,13 @@ pub(super) fn count<const LEAST: u32>(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a number from {LEAST} to {MOST}"))
 }
 
-/// Parses a certificate's validity: `365d`, or a duration as [`duration`] takes it.
+/// Parses a certificate's validity: `365d`, or hours and minutes as in [`duration`].
 pub(super) fn validity(text: &str) -> Result<Duration, String> {
     const HOUR: Duration = Duration::from_secs(3600);
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
     let time = match days {
         Some(days) => HOUR.saturating_mul(24).saturating_mul(days),
-        None => duration(text).map_err(|_| "not a time such as 365d or 8760h".to_owned())?,
+        None => span(text).map_err(|_| "not a time such as 365d or 8760h".to_owned())?,
     };
     if time < HOUR || HOUR * 24 * 3650 < time {
         return Err("must be from 1h to 3650d".to_owned());
@@ -111,6 +121,18 @@ mod tests {
     }
 
     #[test]
+    fn a_year_is_the_longest() {
+        for parser in [duration, positive] {
+            check(parser, "8760h", Some(365 * 86_400_000));
+            check(parser, "8760h1ns", None);
+            check(parser, "200000000h", None);
+            check(parser, "9223372036854775807s", None);
+            let refusal = parser("8761h").unwrap_err();
+            assert_eq!(refusal, "must be at most 8760h, which is 365 days");
+        }
+    }
+
+    #[test]
     fn a_pod_is_named_as_kubectl_names_it() {
         for text in ["web-1", "pod/web-1", "pods/web-1", "po/web-1"] {
             assert_eq!(pod(text), Ok("web-1".to_owned()));
@@ -146,6 +168,8 @@ mod tests {
         check(validity, "1d", Some(86_400_000));
         check(validity, "3650d", Some(315_360_000_000));
         check(validity, "3651d", None);
+        check(validity, "87600h", Some(315_360_000_000));
+        check(validity, "87601h", None);
         check(validity, "4294967295d", None);
         check(validity, "d", None);
         check(validity, "1y2", None);

@@ -21,8 +21,8 @@ use crate::memo::{Keep, Memo};
 /// An API server that has not answered within this will not.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As many accounts, and tokens of them, are remembered at once.
-const CAPACITY: u64 = 10_000;
+/// What the remembered accounts take together, and tokens of them: about 2,000 of these. An annotation may have 256 KiB.
+const CAPACITY: u64 = 4 << 20;
 
 /// Accounts that nobody asked for so long leave the memory.
 const IDLE: Duration = Duration::from_secs(60 * 60);
@@ -139,16 +139,31 @@ struct RawStatus {
     expiration_timestamp: Timestamp,
 }
 
+impl Account {
+    fn bytes(&self) -> usize {
+        let annotations = self.annotations.iter();
+        annotations
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
+    }
+}
+
 impl Accounts {
     /// Returns a reader that asks `server`, and keeps the annotations `wanted`.
     pub fn new(server: Server, wanted: BTreeSet<String>) -> Self {
-        let accounts = Memo::new(CAPACITY, IDLE, |read: &AccountRead| match &**read {
+        let keep_account = |read: &AccountRead| match &**read {
             Ok(_) => Keep::Good(Duration::MAX),
             Err(error) => Keep::Bad(error.keep()),
+        };
+        let accounts = Memo::weighed(CAPACITY, IDLE, keep_account, |_, read| {
+            (**read).as_ref().map_or(0, Account::bytes)
         });
-        let tokens = Memo::new(CAPACITY, LONGEST, |read: &TokenRead| match &**read {
+        let keep_token = |read: &TokenRead| match &**read {
             Ok(token) => Keep::Good(token.keep),
             Err(error) => Keep::Bad(error.keep()),
+        };
+        let tokens = Memo::weighed(CAPACITY, LONGEST, keep_token, |key: &TokenKey, read| {
+            key.audience.len() + (**read).as_ref().map_or(0, |token| token.text.len())
         });
         Self {
             server,

@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::policy::{ImageRef, InvalidImage, Owner, PullIdentity, pod::Annotations};
+use crate::policy::{
+    ImageRef, InvalidImage, Owner, PullIdentity, image::LONGEST_IMAGE, pod::Annotations,
+};
 
 // Fewer entries than this are not worth a sweep.
 const SWEEP_FLOOR: usize = 1024;
@@ -73,8 +75,12 @@ impl Interner {
         shared
     }
 
-    /// Returns the shared result of parsing a reference.
+    /// Returns the result of parsing a reference, shared unless the text is longer than any.
     pub(super) fn image(&mut self, text: &str) -> Image {
+        // The text stays as a key until the next sweep.
+        if LONGEST_IMAGE < text.len() {
+            return text.parse().map(Arc::new).map_err(Arc::new);
+        }
         if let Some(known) = self.images.get(text) {
             return known.clone();
         }
@@ -141,6 +147,22 @@ mod tests {
             &interner.annotations(wishes()),
             &interner.annotations(wishes())
         ));
+    }
+
+    #[test]
+    fn a_text_too_long_for_a_reference_is_not_kept() {
+        let (digest, mut interner) = ("ab".repeat(64), Interner::default());
+        let longest = format!(
+            "{}.io:65535/{}:{}@sha512:{digest}",
+            "a".repeat(252),
+            "b".repeat(255),
+            "c".repeat(128)
+        );
+        interner.image(&longest).unwrap();
+        assert_eq!(interner.len(), 1);
+        let error = interner.image(&"x".repeat(1 << 20)).unwrap_err();
+        assert!(error.to_string().len() < 1024, "{error}");
+        assert_eq!(interner.len(), 1);
     }
 
     #[test]

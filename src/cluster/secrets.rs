@@ -12,13 +12,16 @@ use super::{
     call::{Segment, Server},
     refusal::CallError,
 };
-use crate::memo::{Keep, Memo};
+use crate::{
+    memo::{Keep, Memo},
+    policy::names::is_object_name,
+};
 
 /// An API server that has not answered within this will not.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As many secrets are remembered at once; each is at most 1 MiB, commonly one KiB.
-const CAPACITY: u64 = 4096;
+/// What the remembered secrets take together. Each is at most 1 MiB, commonly one KiB: 5,000 of these.
+const CAPACITY: u64 = 8 << 20;
 
 /// Secrets that nobody asked for so long leave the memory.
 const IDLE: Duration = Duration::from_secs(60 * 60);
@@ -34,6 +37,7 @@ const KEEP_FAILURE: Duration = Duration::from_secs(5);
 pub struct Secrets {
     server: Server,
     memo: Arc<Memo<SecretName, Read>>,
+    missing: Read,
 }
 
 /// One reading of a secret. Equal pointers mean that nothing has changed between two of them.
@@ -72,14 +76,24 @@ type SecretName = (Arc<str>, Arc<str>);
 impl Secrets {
     /// Returns a reader that asks `server`.
     pub fn new(server: Server) -> Self {
-        let memo = Memo::new(CAPACITY, IDLE, |read: &Read| match **read {
+        let keep = |read: &Read| match **read {
             Ok(_) => Keep::Good(Duration::MAX),
             Err(SecretError::Unavailable(_)) => Keep::Bad(KEEP_FAILURE),
             Err(_) => Keep::Bad(KEEP_REFUSAL),
-        });
+        };
+        let memo = Memo::weighed(
+            CAPACITY,
+            IDLE,
+            keep,
+            |(namespace, name): &SecretName, read| {
+                let secret = (**read).as_ref().map_or(0, |secret| secret.data.len());
+                namespace.len() + name.len() + secret
+            },
+        );
         Self {
             server,
             memo: Arc::new(memo),
+            missing: Arc::new(Err(SecretError::Missing)),
         }
     }
 
@@ -87,6 +101,10 @@ impl Secrets {
     ///
     /// When the API server does not answer, the last good reading stands, whatever its age.
     pub async fn get(&self, namespace: &Arc<str>, name: &Arc<str>, max_age: Duration) -> Read {
+        // What is no object's name names no object, and is no key to be kept either.
+        if !is_object_name(namespace) || !is_object_name(name) {
+            return Arc::clone(&self.missing);
+        }
         let key = (Arc::clone(namespace), Arc::clone(name));
         let ask = |last: Option<Read>| {
             let server = self.server.clone();
@@ -113,23 +131,10 @@ fn newer(last: Option<Read>, new: Result<PullSecret, SecretError>) -> Read {
 }
 
 async fn read(server: &Server, namespace: &str, name: &str) -> Result<PullSecret, SecretError> {
-    // A pod may name anything. What is no object's name names no object.
-    if !is_object_name(namespace) || !is_object_name(name) {
-        return Err(SecretError::Missing);
-    }
     let (namespace, name) = (Segment(namespace), Segment(name));
     let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
     let body = server.get(&path, CALL_TIMEOUT).await;
     PullSecret::decode(&body.map_err(SecretError::of_call)?)
-}
-
-/// Says whether `name` can be that of a secret or a namespace: an RFC 1123 subdomain.
-fn is_object_name(name: &str) -> bool {
-    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    (1..=253).contains(&name.len())
-        && name
-            .split('.')
-            .all(|label| !label.is_empty() && label.bytes().all(inner))
 }
 
 impl SecretError {
@@ -160,29 +165,41 @@ impl SecretError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::fake::Fake;
 
     const SECRET: &str = r#"{"metadata": {"uid": "u", "resourceVersion": "7"},
         "type": "kubernetes.io/dockercfg", "data": {".dockercfg": "e30="}}"#;
 
-    #[test]
-    fn only_object_names_reach_a_path() {
-        for name in ["pull", "a.b-c.9", &"x".repeat(253)] {
-            assert!(is_object_name(name), "{name}");
-        }
-        for name in [
-            "",
-            "..",
-            ".",
-            "a/b",
-            "../x",
-            "a..b",
-            "Pull",
-            "a?b",
-            "a%2fb",
-            &"x".repeat(254),
+    #[tokio::test]
+    async fn only_object_names_reach_the_api_server() {
+        let (mut fake, server) = Fake::start();
+        let secrets = Secrets::new(server);
+        let get = async |namespace: &str, name: &str| {
+            let (namespace, name) = (Arc::from(namespace), Arc::from(name));
+            secrets.get(&namespace, &name, Duration::MAX).await
+        };
+        for (namespace, name) in [
+            ("shop", "../x"),
+            ("shop", ""),
+            ("a/b", "pull"),
+            ("", "pull"),
         ] {
-            assert!(!is_object_name(name), "{name}");
+            let [once, again] = [get(namespace, name).await, get(namespace, name).await];
+            assert!(
+                matches!(*once, Err(SecretError::Missing)),
+                "{namespace}/{name}"
+            );
+            assert!(Arc::ptr_eq(&once, &again), "nothing has changed");
         }
+        assert!(fake.is_quiet());
+        let (read, path) = tokio::join!(get("shop", "pull"), async {
+            let call = fake.next().await;
+            let path = call.path.clone();
+            call.reply(200, &serde_json::from_str(SECRET).unwrap());
+            path
+        });
+        assert_eq!(path, "/api/v1/namespaces/shop/secrets/pull");
+        assert!(read.is_ok());
     }
 
     #[test]

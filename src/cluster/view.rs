@@ -11,13 +11,20 @@ use super::{
 };
 use crate::policy::{
     Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
-    Running, Stamp,
+    Running, Stamp, excerpt,
     names::{DIGEST_PREFIX, ENABLED, IMAGE_PREFIX, PREFIX},
     pod::Annotations,
+    wishes::NAMES,
 };
 
 /// The kubelet's mark on the mirror of a static pod.
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Longer than every wish that people write. Of a longer value only the start is kept, which makes no sense either.
+const LONGEST_WISH: usize = 4096;
+
+/// As many annotations below our prefix are kept that are no wishes. They only serve to be told.
+const MOST_OTHERS: usize = 8;
 
 /// Translates objects; what they have in common is shared.
 #[derive(Debug, Default)]
@@ -83,25 +90,23 @@ impl View {
 
     fn identity(&mut self, namespace: &Arc<str>, raw: &RawPod<'_>) -> Arc<PullIdentity> {
         let spec = &raw.spec.0;
-        let account = match spec.service_account_name.as_str() {
-            "" => "default",
-            account => account,
-        };
         let secrets = (spec.image_pull_secrets.0.iter())
-            .filter_map(|Object(secret)| secret.name.0.as_deref())
-            .map(|name| self.interner.text(name))
-            .collect();
-        let identity = PullIdentity {
-            namespace: namespace.clone(),
-            secrets,
-            service_account: self.interner.text(account),
-        };
+            .filter_map(|Object(secret)| secret.name.0.as_deref());
+        let account = Some(spec.service_account_name.as_str());
+        let keep = |name: &str| self.interner.text(name);
+        let identity = PullIdentity::new(Arc::clone(namespace), secrets, account, keep);
         self.interner.identity(identity)
     }
 
     fn wishes(&mut self, meta: &Meta<'_>) -> Arc<Annotations> {
+        let mut others = 0..MOST_OTHERS;
         let mut wishes: Vec<(Box<str>, Box<str>)> = (meta.annotations.0.iter())
-            .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.into(), (&**value).into())))
+            .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, &**value)))
+            .filter(|(name, _)| NAMES.contains(name) || others.next().is_some())
+            .map(|(name, value)| match value.len() {
+                length if LONGEST_WISH < length => (name.into(), excerpt(value).into()),
+                _ => (name.into(), value.into()),
+            })
             .collect();
         wishes.sort_unstable();
         self.interner.annotations(wishes)

@@ -98,6 +98,9 @@ async fn details(
         for problem in trail.problems() {
             tell("not tried", &Chain(problem));
         }
+        if let count @ 1.. = trail.untold_problems() {
+            tell("not tried", &format_args!("{count} more"));
+        }
         tell("request", &trail.deciding());
     }
     match resolver.manifest(lookup, digest).await {

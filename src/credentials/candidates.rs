@@ -11,6 +11,16 @@ use std::{
 
 use super::{Credential, Fingerprint, Problem, Scope, credential::Fingerprinter};
 
+/// As many credentials are tried. A secret may hold any number of entries that fit; neither the registry nor our
+/// memory is to suffer for it.
+pub(super) const MOST_CREDENTIALS: usize = 16;
+
+/// As many problems are told one by one.
+const MOST_PROBLEMS: usize = 8;
+
+/// What a problem takes, with names and words.
+const PROBLEM_BYTES: usize = 512;
+
 /// Where credentials are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -47,12 +57,14 @@ pub struct Candidate {
     pub fingerprint: Fingerprint,
 }
 
-/// All that may be tried for an image, in order; the last is anonymous.
+/// All that may be tried for an image, in order: at most 16 credentials, and anonymous behind them.
 #[derive(Debug)]
 pub struct Candidates {
     list: Box<[Candidate]>,
     fingerprint: Fingerprint,
-    problems: Arc<[Problem]>,
+    problems: Box<[Problem]>,
+    /// How many more there are.
+    untold: usize,
     worked: AtomicUsize,
 }
 
@@ -60,31 +72,45 @@ impl Candidates {
     /// Returns what may be tried where nothing fits, for tests.
     #[cfg(test)]
     pub(crate) fn anonymous() -> Self {
-        Self::new([], Arc::new([]), &Fingerprinter::new())
+        Self::new([], Vec::new(), &Fingerprinter::new())
     }
 
-    /// Returns `found`, each credential once, and anonymous behind them.
+    /// Returns the first of `found`, each credential once, and anonymous behind them.
     pub(super) fn new(
         found: impl IntoIterator<Item = (Source, Credential)>,
-        problems: Arc<[Problem]>,
+        mut problems: Vec<Problem>,
         printer: &Fingerprinter,
     ) -> Self {
         let anonymous = (Source::Anonymous, Credential::Anonymous);
-        let mut list: Vec<Candidate> = Vec::new();
-        for (source, credential) in found.into_iter().chain([anonymous]) {
-            let fingerprint = printer.of_credential(&credential);
-            if list.iter().all(|c| c.fingerprint != fingerprint) {
-                list.push(Candidate {
-                    source,
-                    credential,
-                    fingerprint,
-                });
+        let mut kept: Vec<(Source, Credential)> = Vec::new();
+        let is_new = |kept: &[(Source, Credential)], one: &Credential| {
+            kept.iter().all(|(_, known)| known != one)
+        };
+        for (source, credential) in found {
+            if kept.len() == MOST_CREDENTIALS {
+                break;
+            }
+            if is_new(&kept, &credential) {
+                kept.push((source, credential));
             }
         }
+        if is_new(&kept, &anonymous.1) {
+            kept.push(anonymous);
+        }
+        let list: Box<[Candidate]> = (kept.into_iter())
+            .map(|(source, credential)| Candidate {
+                fingerprint: printer.of_credential(&credential),
+                source,
+                credential,
+            })
+            .collect();
+        let untold = problems.len().saturating_sub(MOST_PROBLEMS);
+        problems.truncate(MOST_PROBLEMS);
         Self {
             fingerprint: printer.of_list(list.iter().map(|c| &c.fingerprint)),
-            list: list.into(),
-            problems,
+            list,
+            problems: problems.into(),
+            untold,
             worked: AtomicUsize::new(0),
         }
     }
@@ -94,9 +120,27 @@ impl Candidates {
         self.fingerprint
     }
 
-    /// Returns what kept credentials from being here.
+    /// Returns what kept credentials from being here: the first problems of any number.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Returns how many more problems there are.
+    pub fn untold_problems(&self) -> usize {
+        self.untold
+    }
+
+    /// Returns about how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let candidate = |it: &Candidate| {
+            let key = match &it.source {
+                Source::Entry(_, scope) => scope.key().len(),
+                Source::Anonymous => 0,
+            };
+            size_of::<Candidate>() + key + it.credential.bytes()
+        };
+        let list: usize = self.list.iter().map(candidate).sum();
+        size_of::<Self>() + list + self.problems.len() * PROBLEM_BYTES
     }
 
     /// Returns the candidate at `index` of the list.
@@ -153,6 +197,7 @@ impl fmt::Display for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Fault;
 
     fn candidates(passwords: &[&str]) -> Candidates {
         let origin = Origin::Secret {
@@ -164,7 +209,7 @@ mod tests {
             let credential = Credential::Identity((*password).into());
             (source, credential)
         });
-        Candidates::new(found, Arc::new([]), &Fingerprinter::new())
+        Candidates::new(found, Vec::new(), &Fingerprinter::new())
     }
 
     fn turns(candidates: &Candidates) -> Vec<usize> {
@@ -179,6 +224,43 @@ mod tests {
             "secret shop/pull key ghcr.io/org, secret shop/pull key ghcr.io/org, anonymous"
         );
         assert_eq!(candidates(&[]).to_string(), "anonymous");
+    }
+
+    #[test]
+    fn the_first_16_are_tried_and_anonymous_behind_them() {
+        let many: Vec<String> = (0..20_000).map(|n| format!("p{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (given, kept) in [(15, 16), (16, 17), (17, 17), (20_000, 17)] {
+            let all = candidates(&many[..given]);
+            assert_eq!(turns(&all).len(), kept, "of {given}");
+            let last = all.get(kept - 1).unwrap();
+            assert_eq!(last.credential, Credential::Anonymous, "of {given}");
+        }
+    }
+
+    #[test]
+    fn the_first_8_problems_are_told_and_the_others_counted() {
+        let problem = |n| Problem {
+            origin: Origin::Provider(format!("p{n}").into()),
+            fault: Fault::Untold(1),
+        };
+        for (given, told, untold) in [(0, 0, 0), (8, 8, 0), (9, 8, 1), (300, 8, 292)] {
+            let problems = (0..given).map(problem).collect();
+            let all = Candidates::new([], problems, &Fingerprinter::new());
+            assert_eq!(
+                (all.problems().len(), all.untold_problems()),
+                (told, untold)
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_list_takes_grows_with_what_it_holds() {
+        let bytes = |passwords: &[&str]| candidates(passwords).bytes();
+        let one = size_of::<Candidate>() + "ghcr.io/org".len();
+        assert_eq!(bytes(&["ab"]) - bytes(&[]), one + 2);
+        let long = "x".repeat(1000);
+        assert_eq!(bytes(&["ab", &long]) - bytes(&["ab"]), one + 1000);
     }
 
     #[test]

@@ -1,21 +1,33 @@
 //! Docker configs, in both forms, read entry by entry: a broken one does not take the others with it.
 
+use std::collections::BTreeMap;
+
 use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, value::RawValue};
 
-use super::{Credential, InvalidScope, Scope};
+use super::{Credential, Fault, InvalidScope, Scope};
+use crate::policy::excerpt;
+
+/// As many broken entries are told one by one, as a secret may hold thousands. With the count of the others they are
+/// as many problems as are told of an image.
+const MOST_BROKEN: usize = 7;
+
+/// Longer than every credential: those of clouds have up to 8 KiB, and few servers take a header that is longer.
+const LONGEST_CREDENTIAL: usize = 32 << 10;
 
 /// The credentials of one docker config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// What can be used, in the order of the keys.
     pub entries: Vec<Entry>,
-    /// What cannot.
+    /// What cannot: the first of any number.
     pub broken: Vec<BrokenEntry>,
+    /// How many more cannot.
+    pub untold: usize,
 }
 
 /// One credential, and the images it is for.
@@ -31,7 +43,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("its entry {key:?} is of no use")]
 pub struct BrokenEntry {
-    /// The key as it is written, without a user or password before its host.
+    /// The key as it is written, without a user or password before its host; one of more than 256 characters is cut.
     pub key: Box<str>,
     /// What is wrong.
     pub source: EntryFault,
@@ -49,6 +61,9 @@ pub enum EntryFault {
     /// The field `auth`.
     #[error("`auth` must be the base64 of `user:password`")]
     Auth,
+    /// The credential's length.
+    #[error("the credential must not be longer than 32 KiB")]
+    Length,
 }
 
 /// The bytes are no docker config.
@@ -60,10 +75,13 @@ pub struct NotAConfig {
 }
 
 #[derive(Deserialize)]
-struct ConfigJson {
-    #[serde(default)]
-    auths: Option<Map<String, Value>>,
+struct ConfigJson<'a> {
+    #[serde(borrow, default)]
+    auths: Option<Auths<'a>>,
 }
+
+/// Entries by key; each is read when its turn comes, as all of them read take many times the room of their text.
+type Auths<'a> = BTreeMap<String, &'a RawValue>;
 
 /// As Go decodes, padding is taken or left.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -74,7 +92,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 impl Config {
     /// Reads a `config.json`, also as in secrets of type `kubernetes.io/dockerconfigjson`.
     pub fn from_config_json(json: &[u8]) -> Result<Self, NotAConfig> {
-        let config: ConfigJson = serde_json::from_slice(json)?;
+        let config: ConfigJson<'_> = serde_json::from_slice(json)?;
         Ok(Self::from_auths(config.auths.unwrap_or_default()))
     }
 
@@ -83,19 +101,42 @@ impl Config {
         Ok(Self::from_auths(serde_json::from_slice(json)?))
     }
 
-    fn from_auths(auths: Map<String, Value>) -> Self {
+    fn from_auths(auths: Auths<'_>) -> Self {
         let mut config = Self::default();
         for (key, value) in auths {
+            // What is nested deeper than is read at all is no entry either.
+            let value = serde_json::from_str(value.get()).unwrap_or_default();
             match read_entry(&key, &value) {
                 Ok(entry) if entry.credential == Credential::Anonymous => {}
                 Ok(entry) => config.entries.push(entry),
-                Err(source) => {
-                    let key = key.rsplit('@').next().unwrap_or_default().into();
-                    config.broken.push(BrokenEntry { key, source });
-                }
+                Err(source) => config.note_broken(&key, source),
             }
         }
         config
+    }
+
+    /// Adds that the entry under `key` is of no use.
+    pub(super) fn note_broken(&mut self, key: &str, source: EntryFault) {
+        if self.broken.len() == MOST_BROKEN {
+            self.untold += 1;
+            return;
+        }
+        let key = key.rsplit('@').next().unwrap_or_default();
+        let key = excerpt(key).into();
+        self.broken.push(BrokenEntry { key, source });
+    }
+
+    /// Returns about how many bytes what can be used takes.
+    pub(super) fn bytes(&self) -> usize {
+        let entry = |it: &Entry| size_of::<Entry>() + it.scope.key().len() + it.credential.bytes();
+        self.entries.iter().map(entry).sum()
+    }
+
+    /// Returns what is wrong with its entries.
+    pub(super) fn faults(&self) -> impl Iterator<Item = Fault> {
+        let untold = (0 < self.untold).then_some(Fault::Untold(self.untold));
+        let broken = self.broken.iter().cloned().map(Fault::Entry);
+        broken.chain(untold)
     }
 }
 
@@ -118,6 +159,9 @@ fn read_entry(key: &str, value: &Value) -> Result<Entry, EntryFault> {
     } else {
         basic(username, password)
     };
+    if LONGEST_CREDENTIAL < credential.bytes() {
+        return Err(EntryFault::Length);
+    }
     Ok(Entry { scope, credential })
 }
 
@@ -239,6 +283,56 @@ mod tests {
         let keys: Vec<&str> = config.entries.iter().map(|e| e.scope.key()).collect();
         let broken: Vec<&str> = config.broken.iter().map(|b| &*b.key).collect();
         assert_eq!((keys, broken), (vec!["a.io"], vec!["b.io", "c d"]));
+    }
+
+    #[test]
+    fn a_credential_has_at_most_32_kib() {
+        let longest = "x".repeat((32 << 10) - 3);
+        let entry = |more: &str| json!({"username": "ann", "password": format!("{longest}{more}")});
+        check(entry(""), Ok(("ann", &longest)));
+        check(entry("x"), Err(EntryFault::Length));
+        let token = |length| json!({"identitytoken": "x".repeat(length)});
+        check(token(32 << 10), Ok(("<token>", &"x".repeat(32 << 10))));
+        check(token((32 << 10) + 1), Err(EntryFault::Length));
+    }
+
+    #[test]
+    fn a_config_is_weighed_by_its_entries() {
+        let bytes = |password: &str| {
+            let config = json!({"a.io": {"username": "ann", "password": password}});
+            let config = Config::from_dockercfg(config.to_string().as_bytes());
+            config.unwrap().bytes()
+        };
+        assert_eq!(
+            bytes("pw"),
+            size_of::<Entry>() + "a.io".len() + "annpw".len()
+        );
+        assert_eq!(Config::default().bytes(), 0);
+    }
+
+    #[test]
+    fn of_many_broken_entries_the_first_are_told_and_the_others_counted() {
+        for (given, told, untold) in [(7, 7, 0), (8, 7, 1), (20_000, 7, 19_993)] {
+            let auths: BTreeMap<String, Value> =
+                (0..given).map(|n| (format!("{n}"), json!(7))).collect();
+            let config = Config::from_dockercfg(json!(auths).to_string().as_bytes()).unwrap();
+            assert_eq!((config.broken.len(), config.untold), (told, untold));
+            let faults: Vec<String> = config.faults().map(|fault| fault.to_string()).collect();
+            assert_eq!(faults.len(), told + usize::from(untold > 0));
+            let last = format!("{untold} more of its entries are of no use");
+            assert_eq!(faults.contains(&last), untold > 0, "{faults:?}");
+        }
+        let long = json!({"k".repeat(1 << 19): 7}).to_string();
+        let config = Config::from_dockercfg(long.as_bytes()).unwrap();
+        assert!(config.broken[0].to_string().len() < 512);
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_spoils_its_entry_alone() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let text = format!(r#"{{"a.io": {{"username": "ann"}}, "b.io": {deep}}}"#);
+        let config = Config::from_dockercfg(text.as_bytes()).unwrap();
+        assert_eq!((config.entries.len(), config.broken.len()), (1, 1));
     }
 
     #[test]

@@ -20,6 +20,17 @@ pub enum Credential {
     Identity(Box<str>),
 }
 
+impl Credential {
+    /// Returns how many bytes its parts have.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Anonymous => 0,
+            Self::Basic { username, password } => username.len() + password.len(),
+            Self::Identity(token) => token.len(),
+        }
+    }
+}
+
 /// Stands for a credential, or a list of them, wherever secrets must not be kept or shown.
 ///
 /// Equal for equal content, within this process only.

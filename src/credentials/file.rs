@@ -117,8 +117,7 @@ impl Reading {
 
     /// Returns what is wrong with the file.
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
-        let broken = self.config.broken.iter().cloned().map(Fault::Entry);
-        let faults = self.fault.iter().cloned().chain(broken);
+        let faults = (self.fault.iter().cloned()).chain(self.config.faults());
         faults.map(|fault| Problem {
             origin: self.origin.clone(),
             fault,

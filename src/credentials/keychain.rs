@@ -1,8 +1,9 @@
 //! Finds the candidates for an image: reads the secrets and files, asks the providers, and reports what is wrong.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -21,15 +22,16 @@ use super::{
 use crate::{
     cluster::{
         Secrets,
-        secrets::{Format, Read},
+        secrets::{Format, PullSecret, Read, SecretError},
     },
     error::Chain,
+    memo::weight,
     observe::metrics::{Metrics, Reason},
     policy::{ImageRef, PullIdentity},
 };
 
-/// Pairs of an image and an identity whose candidates are remembered.
-const CAPACITY: u64 = 20_000;
+/// What is remembered takes as many bytes together: the candidates for about 15,000 pairs of an image and an identity.
+const CAPACITY: u64 = 16 << 20;
 
 /// Places whose problems are remembered.
 const MAX_REPORTED: usize = 20_000;
@@ -49,16 +51,22 @@ struct Inner {
     secrets: Option<Secrets>,
     file: Option<DockerConfigFile>,
     printer: Fingerprinter,
-    found: Cache<(Arc<ImageRef>, Arc<PullIdentity>), Arc<Found>>,
-    /// What was last said about a place.
-    reported: Mutex<HashMap<Origin, Vec<String>>>,
+    found: Cache<Pair, Arc<Found>>,
+    /// What stands for what was last said about a place.
+    reported: Mutex<HashMap<Origin, u64>>,
+    hasher: RandomState,
     metrics: Metrics,
 }
+
+type Pair = (Arc<ImageRef>, Arc<PullIdentity>);
 
 /// Candidates, and the readings they come from: they hold while those do.
 #[derive(Debug)]
 struct Found {
-    readings: Readings,
+    /// Not kept from leaving the memory: they are large, and weighed where they are kept.
+    secrets: Box<[Weak<Result<PullSecret, SecretError>>]>,
+    file: Option<Arc<Reading>>,
+    providers: Box<[Weak<Said>]>,
     candidates: Arc<Candidates>,
 }
 
@@ -82,7 +90,10 @@ enum Age {
 impl Keychain {
     /// Returns a keychain over pull secrets (none outside a cluster) and a docker config file.
     pub fn new(secrets: Option<Secrets>, file: Option<DockerConfigFile>, metrics: Metrics) -> Self {
-        let found = Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE);
+        let found = Cache::builder()
+            .weigher(|pair: &Pair, found: &Arc<Found>| weight(bytes(pair) + found.bytes()))
+            .max_capacity(CAPACITY)
+            .time_to_idle(IDLE);
         Self {
             inner: Arc::new(Inner {
                 secrets,
@@ -90,6 +101,7 @@ impl Keychain {
                 printer: Fingerprinter::new(),
                 found: found.build(),
                 reported: Mutex::default(),
+                hasher: RandomState::new(),
                 metrics,
             }),
             providers: None,
@@ -150,15 +162,12 @@ impl Keychain {
         };
         let key = (Arc::clone(image), Arc::clone(identity));
         if let Some(found) = self.inner.found.get(&key).await
-            && found.readings.same_as(&readings)
+            && found.is_of(&readings)
         {
             return Arc::clone(&found.candidates);
         }
         let candidates = Arc::new(self.inner.find(image, identity, &readings));
-        let found = Found {
-            readings,
-            candidates: Arc::clone(&candidates),
-        };
+        let found = Found::new(&readings, Arc::clone(&candidates));
         self.inner.found.insert(key, Arc::new(found)).await;
         candidates
     }
@@ -182,14 +191,15 @@ impl Inner {
     }
 
     fn find(&self, image: &ImageRef, identity: &PullIdentity, readings: &Readings) -> Candidates {
-        let (mut ring, mut problems) = (Keyring::default(), Vec::new());
+        let ring = || Keyring::new(image.registry(), image.repository());
+        let (mut of_pod, mut problems) = (ring(), Vec::new());
         for (name, read) in identity.secrets.iter().zip(&readings.secrets) {
             let origin = Origin::Secret {
                 namespace: Arc::clone(&identity.namespace),
                 name: Arc::clone(name),
             };
             let (config, faults) = parse(read);
-            ring.add(&origin, &config);
+            of_pod.add(&origin, &config);
             let new: Vec<_> = faults
                 .into_iter()
                 .map(|fault| Problem {
@@ -200,41 +210,40 @@ impl Inner {
             self.report(&origin, &new);
             problems.extend(new);
         }
-        let mut found = ring.matching(image.registry(), image.repository());
         // The kubelet, too, looks into its own config only behind all of the pod's secrets.
+        let mut of_file = ring();
         if let Some(file) = &readings.file {
-            let mut ring = Keyring::default();
-            ring.add(&file.origin, &file.config);
-            found.extend(ring.matching(image.registry(), image.repository()));
+            of_file.add(&file.origin, &file.config);
             let new: Vec<_> = file.problems().collect();
             self.report(&file.origin, &new);
             problems.extend(new);
         }
-        let mut ring = Keyring::default();
+        let mut of_providers = ring();
         for said in &readings.providers {
-            ring.add(&said.origin, &said.config);
+            of_providers.add(&said.origin, &said.config);
             problems.extend(said.problems());
         }
-        found.extend(ring.matching(image.registry(), image.repository()));
-        Candidates::new(found, problems.into(), &self.printer)
+        let rings = [of_pod, of_file, of_providers].into_iter();
+        let found = rings.flat_map(Keyring::into_found);
+        Candidates::new(found, problems, &self.printer)
     }
 
     /// Counts and says the problems of a place once, until they change.
     fn report(&self, origin: &Origin, problems: &[Problem]) {
         let words: Vec<String> = problems.iter().map(|p| Chain(p).to_string()).collect();
+        let said = (!words.is_empty()).then(|| self.hasher.hash_one(&words));
         let last = {
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-            if reported.get(origin).map_or(&[][..], Vec::as_slice) == words {
+            if reported.get(origin).copied() == said {
                 return;
             }
             // Far more broken secrets than any cluster has: then rather say some of it twice.
             if reported.len() >= MAX_REPORTED {
                 reported.clear();
             }
-            if words.is_empty() {
-                reported.remove(origin)
-            } else {
-                reported.insert(origin.clone(), words.clone())
+            match said {
+                None => reported.remove(origin),
+                Some(said) => reported.insert(origin.clone(), said),
             }
         };
         for (problem, words) in problems.iter().zip(&words) {
@@ -243,7 +252,7 @@ impl Inner {
             counter.get_or_create(&Reason { reason }).inc();
             warn!(reason, "Pulling goes on without a credential: {words}");
         }
-        if words.is_empty() && last.is_some() {
+        if said.is_none() && last.is_some() {
             info!("Found {origin} usable again");
         }
     }
@@ -261,24 +270,86 @@ fn parse(read: &Read) -> (Config, Vec<Fault>) {
     };
     match config {
         Ok(config) => {
-            let faults = config.broken.iter().cloned().map(Fault::Entry).collect();
+            let faults = config.faults().collect();
             (config, faults)
         }
         Err(error) => (Config::default(), vec![Fault::Content(error)]),
     }
 }
 
-impl Readings {
-    fn same_as(&self, other: &Self) -> bool {
-        let same_file = match (&self.file, &other.file) {
+impl Found {
+    fn new(readings: &Readings, candidates: Arc<Candidates>) -> Self {
+        Self {
+            secrets: readings.secrets.iter().map(Arc::downgrade).collect(),
+            file: readings.file.clone(),
+            providers: readings.providers.iter().map(Arc::downgrade).collect(),
+            candidates,
+        }
+    }
+
+    /// Says whether it comes from just these readings.
+    fn is_of(&self, readings: &Readings) -> bool {
+        let same_file = match (&self.file, &readings.file) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (a, b) => a.is_none() && b.is_none(),
         };
-        same_file && same(&self.secrets, &other.secrets) && same(&self.providers, &other.providers)
+        same_file
+            && same(&self.secrets, &readings.secrets)
+            && same(&self.providers, &readings.providers)
+    }
+
+    fn bytes(&self) -> usize {
+        let sources = self.secrets.len() + self.providers.len();
+        sources * size_of::<Weak<Said>>() + self.candidates.bytes()
     }
 }
 
-fn same<T>(some: &[Arc<T>], other: &[Arc<T>]) -> bool {
+/// Returns how many bytes a pod's author has a say in: each pod on its way in brings an identity of its own.
+fn bytes((image, identity): &Pair) -> usize {
+    let tag = image.tag().map_or(0, str::len);
+    let names = identity.secrets.iter().chain([&identity.service_account]);
+    let names = names.map(|name| name.len() + size_of::<Arc<str>>());
+    image.registry().len() + image.repository().len() + tag + names.sum::<usize>()
+}
+
+/// The room of what is gone is not given to another as long as it is known here, so that equal places mean the same.
+fn same<T>(some: &[Weak<T>], other: &[Arc<T>]) -> bool {
     let mut pairs = some.iter().zip(other);
-    some.len() == other.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
+    some.len() == other.len() && pairs.all(|(a, b)| std::ptr::eq(a.as_ptr(), Arc::as_ptr(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings() -> Readings {
+        Readings {
+            secrets: vec![Arc::new(Err(SecretError::Missing))],
+            file: None,
+            providers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_found_keeps_no_reading_and_is_of_no_other() {
+        let first = readings();
+        let found = Found::new(&first, Arc::new(Candidates::anonymous()));
+        assert!(found.is_of(&first));
+        let kept = Arc::downgrade(&first.secrets[0]);
+        drop(first);
+        assert!(kept.upgrade().is_none());
+        assert!(!found.is_of(&readings()));
+    }
+
+    #[test]
+    fn names_that_a_pod_brings_are_weighed() {
+        let pair = |names: &[&str]| {
+            let names = names.iter().copied();
+            let identity = PullIdentity::new("shop".into(), names, None, |name| name.into());
+            let image: ImageRef = "h.io/app:1".parse().unwrap();
+            bytes(&(Arc::new(image), Arc::new(identity)))
+        };
+        let name = "x".repeat(253);
+        assert_eq!(pair(&[&name]) - pair(&[]), 253 + size_of::<Arc<str>>());
+    }
 }

@@ -1,42 +1,77 @@
 //! Docker configs put together: which of their credentials fit an image, and in which order.
 
-use super::{Config, Credential, Origin, Scope, Source};
+use super::{Config, Credential, Entry, Origin, Scope, Source, candidates::MOST_CREDENTIALS};
 
-/// The credentials of several docker configs, in the kubelet's order of preference.
-#[derive(Debug, Default)]
-pub(super) struct Keyring {
-    entries: Vec<(Scope, Origin, Credential)>,
+/// The credentials of several docker configs for one image, in the kubelet's order of preference.
+///
+/// Of each config it keeps only what may be tried: a secret may hold thousands of entries that fit.
+#[derive(Debug)]
+pub(super) struct Keyring<'i> {
+    registry: &'i str,
+    repository: &'i str,
+    fitting: Best,
+    /// Those under docker's own key, which serve at Docker Hub when nothing else does.
+    hub: Best,
 }
 
-impl Keyring {
+/// The first credentials by their keys, each once.
+#[derive(Debug, Default)]
+struct Best(Vec<(Scope, Origin, Credential)>);
+
+impl<'i> Keyring<'i> {
+    /// Returns an empty ring for images of `repository` at `registry`.
+    pub(super) fn new(registry: &'i str, repository: &'i str) -> Self {
+        Self {
+            registry,
+            repository,
+            fitting: Best::default(),
+            hub: Best::default(),
+        }
+    }
+
     /// Adds the credentials of one more config; of equal keys, those added first are tried first.
     pub(super) fn add(&mut self, origin: &Origin, config: &Config) {
-        let new = config.entries.iter().cloned();
-        let new = new.map(|entry| (entry.scope, origin.clone(), entry.credential));
-        self.entries.extend(new);
+        let entries = config.entries.iter();
+        let fits = |entry: &&Entry| entry.scope.covers(self.registry, self.repository);
+        self.fitting.add(origin, entries.clone().filter(fits));
+        if self.registry == "docker.io" {
+            let hub = entries.filter(|entry| entry.scope.is_docker_hub());
+            self.hub.add(origin, hub);
+        }
+    }
+
+    /// Returns the credentials, the best first.
+    pub(super) fn into_found(self) -> impl Iterator<Item = (Source, Credential)> {
+        let best = match self.fitting.0.is_empty() {
+            true => self.hub,
+            false => self.fitting,
+        };
+        (best.0.into_iter())
+            .map(|(scope, origin, credential)| (Source::Entry(origin, scope), credential))
+    }
+}
+
+impl Best {
+    fn add<'c>(&mut self, origin: &'c Origin, entries: impl Iterator<Item = &'c Entry>) {
+        let known = self.0.iter().map(|(scope, origin, it)| (scope, origin, it));
+        let new = entries.map(|entry| (&entry.scope, origin, &entry.credential));
+        let mut all: Vec<_> = known.chain(new).collect();
         // The kubelet sorts all keys of all of a pod's secrets backwards, which puts a longer path
         // before a shorter one; a stable sort keeps the secrets' order for equal keys.
-        self.entries.sort_by(|a, b| b.0.key().cmp(a.0.key()));
-    }
-
-    /// Returns the credentials for images of `repository` at `registry`, the best first.
-    pub(super) fn matching(&self, registry: &str, repository: &str) -> Vec<(Source, Credential)> {
-        let found = self.select(|scope| scope.covers(registry, repository));
-        if found.is_empty() && registry == "docker.io" {
-            return self.select(Scope::is_docker_hub);
+        all.sort_by(|a, b| b.0.key().cmp(a.0.key()));
+        let mut best: Vec<(&Scope, &Origin, &Credential)> = Vec::new();
+        for one in all {
+            if best.len() == MOST_CREDENTIALS {
+                break;
+            }
+            if best.iter().all(|(.., known)| *known != one.2) {
+                best.push(one);
+            }
         }
-        found
-    }
-
-    fn select(&self, fits: impl Fn(&Scope) -> bool) -> Vec<(Source, Credential)> {
-        self.entries
-            .iter()
-            .filter(|(scope, ..)| fits(scope))
-            .map(|(scope, origin, credential)| {
-                let source = Source::Entry(origin.clone(), scope.clone());
-                (source, credential.clone())
-            })
-            .collect()
+        let best = best.into_iter();
+        self.0 = best
+            .map(|(scope, origin, it)| (scope.clone(), origin.clone(), it.clone()))
+            .collect();
     }
 }
 
@@ -46,9 +81,10 @@ mod tests {
 
     use super::*;
 
-    /// Builds a ring of one config per list of keys; the password of each entry is `<config>/<key>`.
-    fn keyring(configs: &[&[&str]]) -> Keyring {
-        let mut ring = Keyring::default();
+    /// Returns what a ring for `image` finds in one config per list of keys; each entry's password is `<config>/<key>`.
+    fn found(configs: &[&[&str]], image: &str) -> Vec<String> {
+        let (registry, repository) = image.split_once('/').unwrap();
+        let mut ring = Keyring::new(registry, repository);
         for (index, keys) in configs.iter().enumerate() {
             let auths: Map<_, _> = keys
                 .iter()
@@ -64,21 +100,27 @@ mod tests {
                 &Config::from_config_json(config.as_bytes()).unwrap(),
             );
         }
-        ring
+        let passwords = ring.into_found().map(|(_, credential)| match credential {
+            Credential::Basic { password, .. } => password.into(),
+            other => format!("{other:?}"),
+        });
+        passwords.collect()
     }
 
     #[track_caller]
     fn check(configs: &[&[&str]], image: &str, expected: &[&str]) {
-        let (registry, repository) = image.split_once('/').unwrap();
-        let found = keyring(configs).matching(registry, repository);
-        let found: Vec<String> = found
-            .into_iter()
-            .map(|(_, credential)| match credential {
-                Credential::Basic { password, .. } => password.into(),
-                other => format!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(found, expected);
+        assert_eq!(found(configs, image), expected);
+    }
+
+    #[test]
+    fn of_any_number_of_keys_the_best_16_are_kept() {
+        // All of them are one key, told apart by the query that does not count.
+        let many: Vec<String> = (0..20_000).map(|n| format!("ghcr.io?{n:05}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let all = found(&[&many, &["ghcr.io/org"], &many], "ghcr.io/org/app");
+        assert_eq!(all.len(), 16);
+        assert_eq!(all[..2], ["1/ghcr.io/org", "0/ghcr.io?00000"]);
+        assert_eq!(all[15], "0/ghcr.io?00014");
     }
 
     #[test]

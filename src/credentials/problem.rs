@@ -31,6 +31,9 @@ pub enum Fault {
     /// One entry is broken; the others serve.
     #[error(transparent)]
     Entry(#[from] BrokenEntry),
+    /// As many more entries are broken.
+    #[error("{0} more of its entries are of no use")]
+    Untold(usize),
     /// The credential provider gave none.
     #[error(transparent)]
     Provider(#[from] ProviderFault),
@@ -43,7 +46,7 @@ impl Problem {
             Fault::Secret(error) => error.label(),
             Fault::File(_) => "file_unreadable",
             Fault::Content(_) => "config_malformed",
-            Fault::Entry(_) => "entry_malformed",
+            Fault::Entry(_) | Fault::Untold(_) => "entry_malformed",
             Fault::Provider(fault) => fault.label(),
         }
     }

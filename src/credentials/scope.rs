@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Longer than every registry with a repository, and with room for globs.
+const LONGEST_KEY: usize = 1024;
+
 /// A registry, perhaps with globs in its host, and a prefix of repositories.
 ///
 /// Keys are read as the kubelet reads them: a scheme is dropped, `/v1/` and `/v2/` behind the host
@@ -36,6 +39,7 @@ impl Scope {
         let (name, port) = split_port(host);
         let odd = |c: char| c.is_whitespace() || c.is_control();
         if name.is_empty()
+            || LONGEST_KEY < host.len() + path.len()
             || bare.contains("://")
             || bare.contains(odd)
             || !port.bytes().all(|c| c.is_ascii_digit())
@@ -194,6 +198,15 @@ mod tests {
         check("pre*x.test", "prefiy.test/app", false);
         check("*a*b.test", "xaayab.test/app", true);
         check("ghcr.io/*", "ghcr.io/org/app", false);
+    }
+
+    #[test]
+    fn a_key_has_at_most_1024_characters() {
+        let stars = |count| format!("https://{}hcr.io/?{}", "*".repeat(count), "x".repeat(4096));
+        let longest = Scope::parse(&stars(1018)).unwrap();
+        assert_eq!(longest.key().len(), 1024);
+        assert!(longest.covers("ghcr.io", "org/app"));
+        assert_eq!(Scope::parse(&stars(1019)), Err(InvalidScope));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 const LONGEST: usize = 256;
 
 /// Returns `text` unless it is longer than 256 characters; then its start and an ellipsis.
-pub(super) fn excerpt(text: &str) -> String {
+pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

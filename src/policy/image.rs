@@ -8,6 +8,9 @@ mod grammar;
 
 pub(super) use grammar::{DOCKER_HUB, is_registry};
 
+/// Longer than every text that is a reference, with a tag and a digest.
+pub const LONGEST_IMAGE: usize = 1024;
+
 /// A parsed reference: `docker.io/library/nginx:1.27`, with a tag, a digest, or both.
 ///
 /// Displays in full, normalised form. A reference with neither tag nor digest has the tag `latest`.
@@ -39,9 +42,9 @@ pub enum ImageFault {
     /// The whole is 64 hex digits.
     #[error("64 hex digits are an image's id; a name must be written")]
     Identifier,
-    /// The part before the first slash.
+    /// The part before the first slash; one of more than 256 characters is cut, as all parts are.
     #[error(
-        "registry {0:?} must be a host name, an IPv4 address or an IPv6 address in brackets, and may have a port number"
+        "registry {0:?} must be a host name of at most 255 characters, an IPv4 address or an IPv6 address in brackets, and may have a port from 1 to 65535"
     )]
     Registry(String),
     /// The repository has upper-case letters.

@@ -9,6 +9,8 @@ mod excerpt;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod gate;
+pub mod go_duration;
+pub mod identity;
 pub mod image;
 pub mod names;
 pub mod objections;
@@ -23,10 +25,11 @@ pub mod wishes;
 
 pub use digest::{Digest, InvalidDigest};
 pub use eligible::{Ineligible, Scope, Uncounted, eligible};
+pub use excerpt::excerpt;
+pub use identity::PullIdentity;
 pub use image::{ImageFault, ImageRef, InvalidImage};
 pub use pod::{
-    Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
-    Running,
+    Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullPolicy, Running,
 };
 pub use push::Push;
 pub use restart::{Template, is_for, refreshed_value, value_over};

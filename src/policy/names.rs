@@ -44,9 +44,37 @@ pub fn is_stamp(annotation: &str) -> bool {
     stamped_part(annotation).is_some()
 }
 
+/// Says whether `name` can be that of a Secret, a ServiceAccount or a namespace: an RFC 1123 subdomain.
+///
+/// Source: `k8s.io/apimachinery/pkg/util/validation`, `IsDNS1123Subdomain`.
+pub fn is_object_name(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(inner)
+    };
+    (1..=253).contains(&name.len()) && name.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_objects_name_is_a_subdomain() {
+        for name in ["pull", "a.b-c.9", "0", &"x".repeat(253)] {
+            assert!(is_object_name(name), "{name}");
+        }
+        let longer = "x".repeat(254);
+        for name in [
+            "", ".", "..", "a..b", ".a", "a.", "-a", "a-", "a.-b", "a/b", "../x", "Pull", "a?b",
+            "a%2fb", "a_b", "ä", &longer,
+        ] {
+            assert!(!is_object_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn stamps_are_told_from_wishes() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Digest, ImageRef, InvalidImage, Stamp};
+use super::{Digest, ImageRef, InvalidImage, PullIdentity, Stamp};
 
 /// The wishes on an object: its `podrefresh.io/…` annotations by their name without the prefix, sorted.
 pub type Annotations = [(Box<str>, Box<str>)];
@@ -119,17 +119,6 @@ pub enum Phase {
     Running,
     /// Succeeded, Failed or Unknown.
     Over,
-}
-
-/// What the kubelet would pull a pod's images with; equal identities share lookups.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PullIdentity {
-    /// The namespace the secrets lie in.
-    pub namespace: Arc<str>,
-    /// The names of the pod's imagePullSecrets, in the pod's order.
-    pub secrets: Box<[Arc<str>]>,
-    /// The pod's ServiceAccount.
-    pub service_account: Arc<str>,
 }
 
 /// One container of a pod, its declared and its running image.

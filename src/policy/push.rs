@@ -14,9 +14,6 @@ const DOCKER_HUB_TOO: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// What stands for a registry whose name is not known.
 const ANY: &str = "*";
 
-/// As long as a host's name may be, with a port.
-const LONGEST_HOST: usize = 255 + ":65535".len();
-
 /// A tag that was pushed, at a registry that may be known by another name to those who pull from it.
 ///
 /// Displays as `ghcr.io/acme/web:stable`, or as `*/acme/web:stable` where the registry's name is not known, and is
@@ -36,7 +33,7 @@ impl Push {
     pub fn new(host: Option<&str>, repository: &str, tag: &str) -> Result<Self, ImageFault> {
         let host = host.map(canonical);
         if let Some(host) = host.as_deref()
-            && !(host.len() <= LONGEST_HOST && is_registry(host))
+            && !is_registry(host)
         {
             return Err(ImageFault::Registry(excerpt(host)));
         }

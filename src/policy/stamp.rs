@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Container, Digest, ImageRef, PullPolicy, Running};
+use super::{Container, Digest, ImageRef, PullPolicy, Running, image::LONGEST_IMAGE};
 
 /// What the webhook wrote down for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +14,14 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Returns the stamp in a container's two annotations; `None` when one is missing or the digest is none.
+    /// Returns the stamp in a container's two annotations; `None` when one is missing, the digest is none or the reference
+    /// is longer than any.
     ///
     /// A broken stamp counts as no stamp: it says nothing that could be trusted.
     pub fn read(digest: Option<&str>, image: Option<&str>) -> Option<Self> {
         Some(Self {
             digest: digest?.parse().ok()?,
-            image: image?.into(),
+            image: image.filter(|image| image.len() <= LONGEST_IMAGE)?.into(),
         })
     }
 

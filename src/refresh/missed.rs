@@ -81,7 +81,7 @@ fn strayed(group: &Group, scene: Scene<'_>, pinned: &Container, moved: &survey::
 pub(super) fn is_late(scene: Scene<'_>, pod: &Pod, moved: &survey::Moved) -> bool {
     scene.survey.clock.is_some_and(|clock| {
         let first = clock.best(moved.to.first, (scene.now, scene.wall));
-        let soonest = first + scene.limits.confirm_after / 2;
-        moved.to.precedes(soonest, pod.created)
+        let soonest = first.checked_add(scene.limits.confirm_after / 2);
+        soonest.is_ok_and(|soonest| moved.to.precedes(soonest, pod.created))
     })
 }

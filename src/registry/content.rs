@@ -90,6 +90,15 @@ impl Manifest {
         self.offers.iter().flat_map(Offers::iter)
     }
 
+    /// Returns how many bytes what is kept of it has.
+    pub(super) fn bytes(&self) -> usize {
+        const CHILD: usize = size_of::<Option<BuiltFor>>() + size_of::<Digest>();
+        let names = |(built_for, digest): (Option<&BuiltFor>, &Digest)| {
+            CHILD + built_for.map_or(0, BuiltFor::bytes) + digest.bytes().len()
+        };
+        self.platforms().map(names).sum()
+    }
+
     /// Says whether it is an index that has nothing a node of `platform` could run.
     pub fn is_unfit_for(&self, platform: &Platform) -> bool {
         let fits = |built_for: Option<&BuiltFor>| {
@@ -273,6 +282,16 @@ mod tests {
         );
         let two = index(&[version("10.0.17763.1"), version("10.0.20348.1")]);
         check(&two, "windows", "amd64", None);
+    }
+
+    #[test]
+    fn an_index_is_weighed_by_its_children() {
+        let one = |architecture: &str| index(&[platform("linux", architecture)]).bytes();
+        assert_eq!(index(&[]).bytes(), 0);
+        assert!(one("") >= size_of::<Digest>() + size_of::<BuiltFor>());
+        assert_eq!(one(&"x".repeat(64)) - one(""), 64);
+        let amd64 = platform("linux", "amd64");
+        assert_eq!(index(&vec![amd64; 200]).bytes(), 200 * one("amd64"));
     }
 
     #[test]

@@ -154,7 +154,11 @@ impl LookupError {
         let problems: Vec<String> = (self.problems().iter())
             .map(|problem| format!("; {}", Chain(problem)))
             .collect();
-        format!(" (tried {}{})", self.candidates, problems.concat())
+        let more = match self.candidates.untold_problems() {
+            0 => String::new(),
+            count => format!("; and {count} more problems"),
+        };
+        format!(" (tried {}{}{more})", self.candidates, problems.concat())
     }
 }
 

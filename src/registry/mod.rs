@@ -112,9 +112,14 @@ impl Trail {
         candidate.map_or(&Source::Anonymous, |candidate| &candidate.source)
     }
 
-    /// Returns what kept other credentials from being tried.
+    /// Returns what kept other credentials from being tried: the first problems of any number.
     pub fn problems(&self) -> &[Problem] {
         self.candidates.problems()
+    }
+
+    /// Returns how many more problems there are.
+    pub fn untold_problems(&self) -> usize {
+        self.candidates.untold_problems()
     }
 }
 

@@ -23,13 +23,21 @@ pub struct BuiltFor {
 impl BuiltFor {
     /// Says whether all of its names are of a length that names have.
     pub(super) fn is_sound(&self) -> bool {
-        let names = [
+        (self.names().iter()).all(|name| name.len() <= MAX_NAME)
+    }
+
+    /// Returns how many bytes its names have.
+    pub(super) fn bytes(&self) -> usize {
+        self.names().iter().map(|name| name.len()).sum()
+    }
+
+    fn names(&self) -> [&str; 4] {
+        [
             &self.os,
             &self.architecture,
             &self.variant,
             &self.os_version,
-        ];
-        names.iter().all(|name| name.len() <= MAX_NAME)
+        ]
     }
 
     /// Says whether this stands for no image at all: BuildKit lists attestations so.

@@ -28,8 +28,8 @@ const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Distinct pairs of an image and credentials that are remembered.
 const CAPACITY: u64 = 20_000;
 
-/// Distinct manifests that are remembered, by digest and credentials. They never change.
-const MANIFESTS: u64 = 5000;
+/// What the remembered manifests take together, by digest and credentials: about 4,000 of them. They never change.
+const MANIFESTS: u64 = 8 << 20;
 
 /// Manifests that nobody asked for so long leave the memory.
 const MANIFEST_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -108,7 +108,7 @@ impl Resolver {
             per_host: settings.per_host.max(1),
         };
         let answers = Memo::new(CAPACITY, IDLE, keep);
-        let manifests = Memo::new(MANIFESTS, MANIFEST_IDLE, keep);
+        let manifests = Memo::weighed(MANIFESTS, MANIFEST_IDLE, keep, bytes);
         Ok(Self {
             inner: Arc::new(Inner {
                 keychain,
@@ -252,6 +252,12 @@ fn keep<T>(told: &Told<T>) -> Keep {
         Ok(_) => Keep::Good(Duration::MAX),
         Err(_) => Keep::Bad(KEEP_FAILURE),
     }
+}
+
+/// Returns how many bytes a question for a manifest and its answer have.
+fn bytes(key: &Key, told: &Told<Manifest>) -> usize {
+    let manifest = told.answer.as_ref().map_or(0, |manifest| manifest.bytes());
+    key.image.registry().len() + key.image.repository().len() + manifest
 }
 
 fn or_aborted<T>(hit: Result<Hit<Told<T>>, Aborted>, place: &Place) -> Hit<Told<T>> {

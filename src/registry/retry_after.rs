@@ -13,6 +13,7 @@ use super::{
     Fault,
     transport::{self, read_body},
 };
+use crate::policy::go_duration::{self, NoDuration};
 
 /// A registry that says nothing, or nonsense, is left alone for this long.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
@@ -85,35 +86,12 @@ fn in_message(body: &[u8]) -> Option<Duration> {
         let message = error.message.to_ascii_lowercase();
         let (_, behind) = message.split_once("retry-after:")?;
         let end = |c: char| c == ',' || c.is_whitespace();
-        go_duration(behind.trim_start().split(end).next()?)
+        match go_duration::parse(behind.trim_start().split(end).next()?) {
+            Ok(time) => Duration::try_from(time).ok(),
+            Err(NoDuration::TooLong) => Some(LONGEST),
+            Err(NoDuration::Malformed) => None,
+        }
     })
-}
-
-/// Parses a duration as Go prints it: `331.163µs`, `1m30.5s`.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, behind) = rest.split_at(unit_at);
-        let next_at = behind.find(|c: char| c.is_ascii_digit());
-        let (unit, behind) = behind.split_at(next_at.unwrap_or(behind.len()));
-        let scale = match unit {
-            "ns" => 1e-9,
-            // The micro sign, and the Greek letter.
-            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = behind;
-    }
-    let parsed = (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds));
-    // What overflows is long.
-    parsed.map(|duration| duration.unwrap_or(LONGEST))
 }
 
 #[cfg(test)]

@@ -20,9 +20,6 @@ use crate::{
     policy::{Digest, ImageRef},
 };
 
-/// A secret may hold any number of entries that fit. The registry is not the one to suffer for it.
-const MAX_CANDIDATES: usize = 16;
-
 /// All that a lookup needs of the world.
 pub(super) struct Session {
     pub(super) transport: Transport,
@@ -130,7 +127,7 @@ impl Session {
     ) -> Result<(Q::Answer, usize), Fault> {
         let url = self.endpoint.manifest(&self.image);
         let mut denial = None;
-        for (index, candidate) in candidates.in_turn().take(MAX_CANDIDATES) {
+        for (index, candidate) in candidates.in_turn() {
             match self.answer_to(&url, candidate, question).await {
                 Ok(answer) => {
                     candidates.note_worked(index);

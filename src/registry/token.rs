@@ -31,11 +31,14 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// Tokens stop being used this long before their end, or a quarter of their life if that is less.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Tokens are a few KiB; those with many claims reach 16.
-const MAX_BODY: usize = 256 * 1024;
+/// Tokens are a few KiB; those with many claims reach 16. Few servers take a header that is longer.
+const LONGEST_TOKEN: usize = 32 << 10;
 
-/// Distinct tokens remembered.
-const CAPACITY: u64 = 20_000;
+/// Room for a token under both of its names, and as much besides.
+const MAX_BODY: usize = 4 * LONGEST_TOKEN;
+
+/// What the remembered tokens take together: about 5,000 of them.
+const CAPACITY: u64 = 16 << 20;
 
 /// Gets tokens and remembers them.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Tokens {
             Err(_) => Keep::Bad(KEEP_FAILURE),
         };
         Self {
-            memo: Memo::new(CAPACITY, LONGEST_LIFETIME, keep),
+            memo: Memo::weighed(CAPACITY, LONGEST_LIFETIME, keep, bytes),
             transport,
             timeout,
         }
@@ -113,6 +116,13 @@ impl Tokens {
         let hit = hit.map_err(|_| Fault::Aborted)?;
         hit.value.map(|token| (token.header, hit.cached))
     }
+}
+
+/// Returns how many bytes a question and its answer have; the registry has a say in both.
+fn bytes(key: &Key, token: &Result<Token, Fault>) -> usize {
+    let service = key.service.as_ref().map_or(0, String::len);
+    let token = token.as_ref().map_or(0, |token| token.header.len());
+    key.realm.as_str().len() + service + key.scope.len() + token
 }
 
 /// Returns the request that exchanges `credential` for a token.
@@ -165,6 +175,9 @@ impl Token {
         let token = [answer.token, answer.access_token].into_iter().flatten();
         let token = token.into_iter().find(|token| !token.is_empty());
         let token = token.ok_or(Fault::Malformed("its body holds no token"))?;
+        if LONGEST_TOKEN < token.len() {
+            return Err(Fault::Malformed("its token is longer than 32 KiB"));
+        }
         // A line end here would let the service write headers of its own.
         if !token.bytes().all(|c| c.is_ascii_graphic()) {
             return Err(Fault::Malformed(
@@ -212,7 +225,10 @@ impl fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::credentials::Candidates;
 
     #[track_caller]
     fn check(body: &str, expected: Result<(&str, u64), &str>) {
@@ -269,6 +285,31 @@ mod tests {
             r#"{"token": "a", "expires_in": null}"#,
             Ok(("Bearer a", 60)),
         );
+    }
+
+    #[test]
+    fn a_token_has_at_most_32_kib() {
+        let body = |length| json!({"token": "x".repeat(length)}).to_string();
+        let longest = format!("Bearer {}", "x".repeat(32 << 10));
+        check(&body(32 << 10), Ok((&longest, 60)));
+        check(&body((32 << 10) + 1), Err("malformed"));
+        // Some services write it under both names.
+        let token = "x".repeat(32 << 10);
+        let twice = json!({"token": token, "access_token": token}).to_string();
+        assert!(twice.len() < MAX_BODY);
+    }
+
+    #[test]
+    fn all_that_others_choose_is_weighed() {
+        let key = Key {
+            realm: Url::parse("https://h.io/token").unwrap(),
+            service: Some("reg".to_owned()),
+            scope: "scope".to_owned(),
+            credential: Candidates::anonymous().get(0).unwrap().fingerprint,
+        };
+        let token = Token::decode(br#"{"token": "abc"}"#);
+        assert_eq!(bytes(&key, &token), 18 + 3 + 5 + "Bearer abc".len());
+        assert_eq!(bytes(&key, &Err(Fault::Unauthorized)), 18 + 3 + 5);
     }
 
     #[test]

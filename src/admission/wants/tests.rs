@@ -167,6 +167,10 @@ fn the_identity_keeps_the_order_of_the_secrets() {
         "puller",
     );
     check_identity(json!({"serviceAccountName": ""}), &[], "default");
+    let many: Vec<Value> = (0..100).map(|n| json!({"name": format!("s{n}")})).collect();
+    let first: Vec<String> = (0..32).map(|n| format!("s{n}")).collect();
+    let first: Vec<&str> = first.iter().map(String::as_str).collect();
+    check_identity(json!({"imagePullSecrets": many}), &first, "default");
 }
 
 #[track_caller]

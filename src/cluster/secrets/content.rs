@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use serde::{Deserialize, de::Error as _};
 
 use super::SecretError;
-use crate::cluster::refusal::CallError;
+use crate::{cluster::refusal::CallError, policy::excerpt};
 
 /// A secret's content, as far as images are pulled with it.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl PullSecret {
             "kubernetes.io/dockercfg" => Format::DockerCfg,
             _ => {
                 return Err(SecretError::WrongType {
-                    found: object.type_,
+                    found: excerpt(&object.type_),
                 });
             }
         };
@@ -141,6 +141,10 @@ mod tests {
             &secret("Opaque", json!({".dockerconfigjson": "e30="})),
             Err("secret_wrong_type"),
         );
+        // Whoever makes a secret chooses its type, of any length.
+        let text = secret(&"x".repeat(1 << 19), json!({}));
+        let error = PullSecret::decode(text.as_bytes()).unwrap_err();
+        assert!(error.to_string().len() < 512);
         check("{}", Err("secret_unavailable"));
         check("<html>", Err("secret_unavailable"));
     }

@@ -1,9 +1,12 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{cluster::samples, policy::Digest};
+use crate::{
+    cluster::samples,
+    policy::{Digest, Wishes},
+};
 
 fn view(pod: &Value) -> Option<Pod> {
     let body = pod.to_string();
@@ -212,6 +215,48 @@ fn a_bad_image_is_kept_with_its_fault() {
 }
 
 #[test]
+fn what_the_cache_keeps_of_annotations_is_bounded() {
+    let annotated = |annotations: &Value| {
+        let pod = patched(json!({"metadata": {"annotations": annotations}}));
+        let wishes = Wishes::parse(&pod.annotations, &[]);
+        (pod.annotations, wishes.is_ok())
+    };
+    let containers =
+        |length: usize| json!({"podrefresh.io/containers": "a,".repeat(length / 2 - 1) + "bb"});
+    let (kept, is_wish) = annotated(&containers(4096));
+    assert_eq!((kept[0].1.len(), is_wish), (4096, true));
+    // Its start would be a wish, and another one.
+    let (kept, is_wish) = annotated(&containers(4098));
+    assert!(kept[0].1.len() < 300 && !is_wish, "{kept:?}");
+    let mut many: BTreeMap<String, &str> = (0..1000)
+        .map(|n| (format!("podrefresh.io/{n}"), "x"))
+        .collect();
+    many.insert("podrefresh.io/window".to_owned(), "00:00-24:00");
+    let (kept, is_wish) = annotated(&json!(many));
+    let others = kept.iter().filter(|(name, _)| name.parse::<u32>().is_ok());
+    assert_eq!((others.count(), is_wish), (8, true));
+    assert!(kept.iter().any(|(name, _)| **name == *"window"), "{kept:?}");
+}
+
+#[test]
+fn a_stamp_longer_than_a_reference_is_none() {
+    let stamp = |length: usize| {
+        let name = "a".repeat(length);
+        let annotations = json!({
+            "digest.podrefresh.io/app": format!("sha256:{}", "ab".repeat(32)),
+            "image.podrefresh.io/app": name,
+        });
+        let container = json!({"name": "app", "image": "a"});
+        let pod = patched(json!({
+            "metadata": {"annotations": annotations}, "spec": {"containers": [container]},
+        }));
+        pod.containers[0].stamp.is_some()
+    };
+    assert!(stamp(1024));
+    assert!(!stamp(1025));
+}
+
+#[test]
 fn secrets_stay_in_the_pods_order() {
     let pod = patched(json!({"spec": {
         "imagePullSecrets": [{"name": "b"}, {"name": "a"}, {}],
@@ -220,6 +265,9 @@ fn secrets_stay_in_the_pods_order() {
     assert_eq!(pod.identity.secrets, ["b".into(), "a".into()].into());
     assert_eq!(&*pod.identity.service_account, "builder");
     assert_eq!(&*pod.identity.namespace, "rec-api");
+    let many: Vec<Value> = (0..100).map(|n| json!({"name": format!("s{n}")})).collect();
+    let pod = patched(json!({"spec": {"imagePullSecrets": many}}));
+    assert_eq!(pod.identity.secrets.len(), 32);
 }
 
 #[test]

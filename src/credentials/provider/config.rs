@@ -13,10 +13,9 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     attributes::{self, Attributes},
-    duration,
     invalid::{ConfigFault, PROTOCOLS, PluginFault, ProvidersError, VERSIONS},
 };
-use crate::credentials::Scope;
+use crate::{credentials::Scope, policy::go_duration};
 
 /// One plugin, as it is configured.
 pub(super) struct Plugin {
@@ -190,7 +189,7 @@ impl Plugin {
             .map(scope)
             .collect::<Result<_, _>>()?;
         let default = written.default_cache_duration.as_deref();
-        let default = default.and_then(duration::parse);
+        let default = default.and_then(|text| go_duration::parse(text).ok());
         let default = default.and_then(|duration| Duration::try_from(duration).ok());
         let account = written.token_attributes;
         let account = account.map(|written| Attributes::read(written, protocol));

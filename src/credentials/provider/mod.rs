@@ -3,7 +3,6 @@
 mod account;
 mod attributes;
 mod config;
-mod duration;
 mod fault;
 mod invalid;
 mod response;
@@ -41,8 +40,9 @@ const KEEP_FAULT: Duration = Duration::from_secs(30);
 /// registry that refuses everybody must not keep the plugins running.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
-/// Answers remembered, and how long they are when nobody asks.
-const CAPACITY: u64 = 20_000;
+/// What the remembered answers take together, 2,000 with the longest passwords of clouds, and how long they are remembered
+/// when nobody asks.
+const CAPACITY: u64 = 8 << 20;
 const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long plugins may take.
@@ -97,9 +97,12 @@ impl Providers {
     ) -> Result<Self, ProvidersError> {
         let plugins = config::open(config, folder)?;
         let provider = |plugin| Arc::new(Provider::new(plugin, metrics.clone()));
-        let answers = Memo::new(CAPACITY, IDLE, |said: &Arc<Said>| match said.fault {
+        let keep = |said: &Arc<Said>| match said.fault {
             None => Keep::Good(said.keep),
             Some(_) => Keep::Bad(KEEP_FAULT),
+        };
+        let answers = Memo::weighed(CAPACITY, IDLE, keep, |key: &Key, said| {
+            key.place.len() + said.bytes()
         });
         Ok(Self {
             plugins: plugins.into_iter().map(provider).collect(),

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::{ProviderFault, duration};
-use crate::credentials::{
-    BrokenEntry, Config, Credential, Entry, EntryFault, Scope, config::basic,
+use super::ProviderFault;
+use crate::{
+    credentials::{Config, Credential, Entry, EntryFault, Scope, config::basic},
+    policy::go_duration,
 };
 
 /// What an answer is good for, the narrowest first.
@@ -83,8 +84,9 @@ impl Response {
         let keep = match written.cache_duration {
             None => default_keep,
             Some(text) => {
-                let duration = duration::parse(&text);
-                let duration = duration.ok_or(Malformed("its cacheDuration is no duration"))?;
+                let duration = go_duration::parse(&text);
+                let duration =
+                    duration.map_err(|_| Malformed("its cacheDuration is no duration"))?;
                 // Less than nothing has ended already.
                 Duration::try_from(duration).unwrap_or(Duration::ZERO)
             }
@@ -114,10 +116,7 @@ fn config(auth: BTreeMap<String, Auth>) -> Config {
         match (Scope::parse(&key), basic(&username, &password)) {
             (Ok(_), Credential::Anonymous) => {}
             (Ok(scope), credential) => config.entries.push(Entry { scope, credential }),
-            (Err(fault), _) => config.broken.push(BrokenEntry {
-                key: key.rsplit('@').next().unwrap_or_default().into(),
-                source: EntryFault::Key(fault),
-            }),
+            (Err(fault), _) => config.note_broken(&key, EntryFault::Key(fault)),
         }
     }
     config

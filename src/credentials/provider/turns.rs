@@ -185,11 +185,15 @@ impl Provider {
 }
 
 impl Said {
+    /// Returns about how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.image.len() + self.config.bytes()
+    }
+
     /// Returns what is wrong with the plugin or its answer.
     pub(in crate::credentials) fn problems(&self) -> impl Iterator<Item = Problem> {
         let fault = self.fault.iter().cloned().map(Fault::Provider);
-        let broken = self.config.broken.iter().cloned().map(Fault::Entry);
-        fault.chain(broken).map(|fault| Problem {
+        fault.chain(self.config.faults()).map(|fault| Problem {
             origin: self.origin.clone(),
             fault,
         })

@@ -247,6 +247,15 @@ fn a_ready_replacement_that_came_back_old_is_ineffective() {
 }
 
 #[test]
+fn an_event_may_name_any_time() {
+    let at = |time: Timestamp| vec![outdated(time.as_second(), 2)];
+    let ineffective = Some(Hold::Ineffective);
+    check_holds(&[OLD], at(Timestamp::MIN), &[], &[ineffective]);
+    let unconfirmed = Some(Hold::Unconfirmed);
+    check_holds(&[OLD], at(Timestamp::MAX), &[], &[unconfirmed]);
+}
+
+#[test]
 fn a_workload_that_cannot_be_read_is_taken_to_want_its_pods() {
     let desired = |scene: &Scene<'_>, group: &Group| scene.view(group).desired;
     let (namespace, name) = ("shop".to_owned(), "web".to_owned());

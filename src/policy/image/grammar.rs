@@ -9,6 +9,9 @@ const DOCKER_HUB_LEGACY: &str = "index.docker.io";
 // The distribution library's limit for the path below the registry.
 const LONGEST_REPOSITORY: usize = 255;
 const LONGEST_TAG: usize = 128;
+// A name in the DNS has at most 255 octets (RFC 1035, 3.1); the longest port stands behind it. The distribution
+// library has no limit here, but nothing can be pulled from a host with a longer name.
+const LONGEST_REGISTRY: usize = 255 + ":65535".len();
 
 /// Returns the reference that `text` spells, with the registry and the tag that a short one leaves out.
 pub(super) fn parse(text: &str) -> Result<ImageRef, ImageFault> {
@@ -68,8 +71,11 @@ fn split_registry(text: &str) -> (&str, &str) {
     }
 }
 
-/// Says whether `text` is a host name or an address, and perhaps a port.
+/// Says whether `text` is a host name or an address, and perhaps a port, and not longer than these are.
 pub(in crate::policy) fn is_registry(text: &str) -> bool {
+    if LONGEST_REGISTRY < text.len() {
+        return false;
+    }
     // The colons of an IPv6 address stand inside its brackets, so the port's is the last one outside.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -81,7 +87,14 @@ pub(in crate::policy) fn is_registry(text: &str) -> bool {
         }
         None => host.split('.').all(is_host_label),
     };
-    is_host && port.is_none_or(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+    is_host && port.is_none_or(is_port)
+}
+
+/// Says whether `text` is a number that a port can have; zeros before it change nothing, as for runtimes.
+fn is_port(text: &str) -> bool {
+    let number = text.parse::<u16>();
+    // The number's parser takes a sign as well.
+    text.bytes().all(|b| b.is_ascii_digit()) && number.is_ok_and(|port| port != 0)
 }
 
 fn is_host_label(label: &str) -> bool {
@@ -191,6 +204,28 @@ mod tests {
                 &format!("{host}/app"),
                 ImageFault::Registry(host.to_owned()),
             );
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number_from_1_to_65535() {
+        for port in ["1", "65535", "0080"] {
+            check(&format!("a.b:{port}/app:1"), &format!("a.b:{port}/app:1"));
+        }
+        for port in ["0", "000", "65536", "4294967297", "+80"] {
+            let host = format!("a.b:{port}");
+            refuse(&format!("{host}/app:1"), ImageFault::Registry(host));
+        }
+    }
+
+    #[test]
+    fn a_registry_is_no_longer_than_a_host_and_a_port() {
+        let longest = format!("{}.io:65535", "a".repeat(252));
+        assert_eq!(longest.len(), LONGEST_REGISTRY);
+        check(&format!("{longest}/app:1"), &format!("{longest}/app:1"));
+        for longer in [format!("a{longest}"), format!("{}.io", "a".repeat(1 << 20))] {
+            let fault = ImageFault::Registry(excerpt(&longer));
+            refuse(&format!("{longer}/app:1"), fault);
         }
     }
 

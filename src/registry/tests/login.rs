@@ -1,6 +1,9 @@
 //! Which credential is shown to whom.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use super::*;
 use crate::{error::Chain, observe::metrics::Reason};
@@ -241,6 +244,28 @@ async fn a_denial_names_what_was_tried_and_shows_no_secret() {
         !shown.contains("hunter2") && !shown.contains(&basic("hunter2")[6..]),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn of_thousands_of_entries_that_fit_a_few_are_tried_and_told() {
+    let server = Server::start(|r| guarded(r, "never", "Basic realm=x")).await;
+    let host = server.host();
+    let entry = |n| {
+        let entry = json!({"username": "ann", "password": format!("p{n}")});
+        [
+            (format!("{host}?{n}"), entry),
+            (format!("broken{n}"), json!(7)),
+        ]
+    };
+    let auths: BTreeMap<String, _> = (0..5000).flat_map(entry).collect();
+    let api = Server::start(move |_| secret(&json!({ "auths": auths }))).await;
+    let error = pull(&resolver(Some(&api)), &server).await.unwrap_err();
+    // Each credential and anonymous, which shows nothing.
+    assert_eq!(server.count("HEAD "), 17);
+    let text = Chain(&error).to_string();
+    assert_eq!(text.matches(&format!("key {host}")).count(), 16, "{text}");
+    assert!(text.contains("4993 more of its entries"), "{text}");
+    assert!(text.len() < 4096, "{text}");
 }
 
 /// Checks that a secret that is of no use is named, and stops nothing.

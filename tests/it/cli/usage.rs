@@ -44,6 +44,7 @@ async fn a_bad_value_is_answered_with_what_is_allowed() {
     .await;
     check_value("--poll-interval", "0s", "longer than 0s").await;
     check_value("--confirm-after", "-1s", "negative").await;
+    check_value("--confirm-after", "200000000h", "at most 8760h").await;
     check_value("--lookup-timeout", "soon", "a time such as").await;
     for value in ["2s", "61m", "3500ms"] {
         check_value("--lease-duration", value, "whole seconds from 3s to 1h").await;
