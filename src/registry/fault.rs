@@ -210,9 +210,12 @@ impl Fault {
         }
     }
 
-    /// Says whether another credential may have more luck.
+    /// Says whether another credential may have more luck: who may not see an image is often told that there is none.
     pub(super) fn is_denial(&self) -> bool {
-        matches!(self.root(), Self::Unauthorized | Self::Forbidden)
+        matches!(
+            self.root(),
+            Self::Unauthorized | Self::Forbidden | Self::NotFound
+        )
     }
 
     /// Returns how long the whole host should be spared, if what failed was not one image but the host.

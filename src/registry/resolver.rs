@@ -193,13 +193,17 @@ impl Resolver {
         hit: &Hit<Told<T>>,
         denied: &Candidates,
     ) -> Option<Arc<Candidates>> {
-        if !hit.value.answer.as_ref().is_err_and(Fault::is_denial) {
-            return None;
-        }
+        let denial = hit.value.answer.as_ref().err();
+        let denial = denial.filter(|fault| fault.is_denial())?;
         // Those that were read since that question have nothing new to say.
         let since = hit.asked.elapsed();
         let keychain = &self.inner.keychain;
-        let fresh = keychain.renewed(image, &lookup.identity, since).await?;
+        let fresh = match denial.root() {
+            // Another secret may see the image. What a credential provider says again would see no more.
+            Fault::NotFound if lookup.identity.secrets.is_empty() => return None,
+            Fault::NotFound => self.candidates(image, lookup, since).await,
+            _ => keychain.renewed(image, &lookup.identity, since).await?,
+        };
         (fresh.fingerprint() != denied.fingerprint()).then_some(fresh)
     }
 }

@@ -45,6 +45,9 @@ pub(super) struct Found {
 trait Question: Sync {
     type Answer: Send;
 
+    /// Whether one of the candidates has been let in to the repository: its tag came from there.
+    const FOLLOWS_TAG: bool;
+
     /// Asks for the manifest at `url`, showing `authorization`.
     fn ask(
         &self,
@@ -63,6 +66,8 @@ struct ByDigest<'a>(&'a Digest);
 impl Question for ByTag {
     type Answer = (Digest, Deciding);
 
+    const FOLLOWS_TAG: bool = false;
+
     async fn ask(
         &self,
         session: &Session,
@@ -75,6 +80,8 @@ impl Question for ByTag {
 
 impl Question for ByDigest<'_> {
     type Answer = Manifest;
+
+    const FOLLOWS_TAG: bool = true;
 
     async fn ask(
         &self,
@@ -123,27 +130,33 @@ impl Session {
     }
 
     /// Returns the answer to the first of `candidates` that the registry lets in, and which one that is.
+    ///
+    /// A registry may hide what one may not see: that there is no such image is no last word either, nor is it to
+    /// the kubelet.
     async fn let_in<Q: Question>(
         &self,
         candidates: &Candidates,
         question: &Q,
     ) -> Result<(Q::Answer, usize), Fault> {
         let url = self.endpoint.manifest(&self.image);
-        let mut denial = None;
+        let mut told: Option<(u8, Fault)> = None;
         for (index, candidate) in candidates.in_turn().take(MAX_CANDIDATES) {
             match self.answer_to(&url, candidate, question).await {
                 Ok(answer) => {
                     candidates.note_worked(index);
                     return Ok((answer, index));
                 }
-                // The first denial says most: the best credential got it.
                 Err(fault) if fault.is_denial() => {
-                    denial.get_or_insert(fault);
+                    let weight = fault.weight_of_denial(candidate, Q::FOLLOWS_TAG);
+                    // The first of equals says most: the best credential got it.
+                    if told.as_ref().is_none_or(|(known, _)| *known < weight) {
+                        told = Some((weight, fault));
+                    }
                 }
                 Err(fault) => return Err(fault),
             }
         }
-        Err(denial.unwrap_or(Fault::Unauthorized))
+        Err(told.map_or(Fault::Unauthorized, |(_, fault)| fault))
     }
 
     /// A reference without a tag names its digest itself.
@@ -231,6 +244,22 @@ impl Session {
             StatusCode::TOO_MANY_REQUESTS => Err(retry_after::fault_of(response).await),
             // Whatever is wrong with its root, its manifests may be there.
             _ => Ok(None),
+        }
+    }
+}
+
+impl Fault {
+    /// Returns how much it says that `candidate` was denied so, beside the denials of others.
+    ///
+    /// A credential that was not accepted can be mended, and may be the one that would see the image; that nobody in
+    /// particular is not let in says nothing where a credential was told that there is no such image. Once one of
+    /// them has been let in to the repository, who is told so is the one that may look.
+    fn weight_of_denial(&self, candidate: &Candidate, was_let_in: bool) -> u8 {
+        match (self.root(), &candidate.credential) {
+            (Self::NotFound, _) if was_let_in => 3,
+            (Self::NotFound, _) => 1,
+            (_, Credential::Anonymous) => 0,
+            _ => 2,
         }
     }
 }

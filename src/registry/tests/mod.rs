@@ -3,6 +3,7 @@
 mod accounts;
 mod answers;
 mod faults;
+mod hidden;
 mod hosts;
 mod login;
 mod manifests;
