@@ -210,6 +210,11 @@ impl Fault {
         }
     }
 
+    /// Says whether it is asked to be left alone.
+    pub(super) fn asks_to_wait(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
     /// Says whether another credential may have more luck: who may not see an image is often told that there is none.
     pub(super) fn is_denial(&self) -> bool {
         matches!(

@@ -20,6 +20,9 @@ use super::{
 /// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
 const GET_ONLY: Duration = Duration::from_secs(60 * 60);
 
+/// What a host said of how to log in is not asked for again for so long, though nobody gets in by it.
+const LOGIN_HOLDS: Duration = Duration::from_secs(60);
+
 /// Lookups that a host is sent in a second, at most, for as long as it answers faster than that. The registries that
 /// say what they bear take more.
 const PER_SECOND: u32 = 500;
@@ -51,6 +54,8 @@ pub(super) struct Turn<'h> {
 struct State {
     /// How it wants to be logged in to; `None` while it did not say so.
     scheme: Option<Arc<Scheme>>,
+    /// When it said so last.
+    scheme_told: Option<Instant>,
     get_only_until: Option<Instant>,
     spared: Option<Spared>,
     silence: Silence,
@@ -136,7 +141,7 @@ impl Host {
     {
         let met = self.met.get_or_try_init(|| async {
             let scheme = meet.await?;
-            self.lock().scheme = scheme.map(Arc::new);
+            self.lock().is_told(scheme);
             Ok(())
         });
         met.await?;
@@ -145,7 +150,13 @@ impl Host {
 
     /// Takes note of how the host wants to be logged in to, as it said when it was asked for something.
     pub(super) fn learn(&self, scheme: &Scheme) {
-        self.lock().scheme = Some(Arc::new(scheme.clone()));
+        self.lock().is_told(Some(scheme.clone()));
+    }
+
+    /// Says whether it is long ago that the host said how it wants to be logged in to: that may have changed.
+    pub(super) fn may_want_another_login(&self) -> bool {
+        let told = self.lock().scheme_told;
+        told.is_none_or(|told| LOGIN_HOLDS <= told.elapsed())
     }
 
     /// Says whether HEAD is known to be of no use here.
@@ -186,11 +197,17 @@ impl State {
     const fn new(concurrency: usize) -> Self {
         Self {
             scheme: None,
+            scheme_told: None,
             get_only_until: None,
             spared: None,
             silence: Silence::new(concurrency),
             next_turn: None,
         }
+    }
+
+    fn is_told(&mut self, scheme: Option<Scheme>) {
+        self.scheme = scheme.map(Arc::new);
+        self.scheme_told = Some(Instant::now());
     }
 
     /// Returns when a lookup that comes at `now` may go.
@@ -349,6 +366,21 @@ mod tests {
             .scheme(async { panic!("must not be asked again") })
             .await;
         assert_eq!(again.unwrap().as_deref(), Some(&Scheme::Basic));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_of_the_login_holds_for_a_while() {
+        let host = Host::new(1);
+        assert!(host.may_want_another_login());
+        let met = host.scheme(async { Ok(Some(Scheme::Basic)) }).await;
+        assert!(met.is_ok());
+        for _ in 0..2 {
+            advance(LOGIN_HOLDS - SECOND).await;
+            assert!(!host.may_want_another_login());
+            advance(SECOND).await;
+            assert!(host.may_want_another_login());
+            host.learn(&Scheme::Basic);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -107,6 +107,13 @@ struct Pass {
     renewable: bool,
 }
 
+impl Pass {
+    const NOTHING: Self = Self {
+        header: None,
+        renewable: false,
+    };
+}
+
 impl Session {
     /// Returns the digest, by the first of `candidates` that the registry lets in.
     pub(super) async fn digest(&self, candidates: &Candidates) -> Result<Found, Fault> {
@@ -178,10 +185,20 @@ impl Session {
         let scheme = self.host.scheme(self.meet()).await?;
         let scope = format!("repository:{}:pull", self.image.repository());
         let pass = self.pass(scheme.as_deref(), &scope, candidate, Duration::MAX);
-        let pass = pass.await?;
-        let headers = match question.ask(self, url, pass.header.as_ref()).await? {
-            Reply::Answer(answer) => return Ok(answer),
-            Reply::LogIn(headers) => headers,
+        let (pass, failure) = match pass.await {
+            Ok(pass) => (pass, None),
+            // Its token service may have moved. Who shows nothing is told where it is now.
+            Err(fault) if fault.is_of_its_service() && self.host.may_want_another_login() => {
+                (Pass::NOTHING, Some(fault))
+            }
+            Err(fault) => return Err(fault),
+        };
+        let headers = match question.ask(self, url, pass.header.as_ref()).await {
+            Ok(Reply::Answer(answer)) => return Ok(answer),
+            Ok(Reply::LogIn(headers)) => headers,
+            // Nobody in particular need not be told more, but may be told to leave it alone.
+            Err(fault) if fault.asks_to_wait() => return Err(fault),
+            Err(fault) => return Err(failure.unwrap_or(fault)),
         };
         // The manifest wants another login than the registry's root, or the token has been revoked.
         let Some(Challenge {
@@ -189,11 +206,12 @@ impl Session {
             scope: wanted_scope,
         }) = Challenge::choose(&headers, &self.endpoint)?
         else {
-            return Err(Fault::Unauthorized);
+            return Err(failure.unwrap_or(Fault::Unauthorized));
         };
         let is_news = scheme.as_deref() != Some(&wanted);
-        if is_news {
-            self.host.learn(&wanted);
+        self.host.learn(&wanted);
+        if let (false, Some(failure)) = (is_news, failure) {
+            return Err(failure);
         }
         let wanted_scope = wanted_scope.unwrap_or_else(|| scope.clone());
         if !is_news && wanted_scope == scope && !pass.renewable {
@@ -249,6 +267,13 @@ impl Session {
 }
 
 impl Fault {
+    /// Says whether the token service failed in a way in which one that has moved may fail, too: a denial, as its old
+    /// name may lead to who knows nobody. Who limits the rate of requests is still there.
+    fn is_of_its_service(&self) -> bool {
+        let is_there = |fault: &Self| matches!(fault.root(), Self::RateLimited { .. });
+        matches!(self, Self::TokenService { source, .. } if !is_there(source))
+    }
+
     /// Returns how much it says that `candidate` was denied so, beside the denials of others.
     ///
     /// A credential that was not accepted can be mended, and may be the one that would see the image; that nobody in

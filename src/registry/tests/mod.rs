@@ -7,6 +7,7 @@ mod hidden;
 mod hosts;
 mod login;
 mod manifests;
+mod moved;
 mod providers;
 mod server;
 mod sharing;
