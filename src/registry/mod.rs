@@ -11,6 +11,7 @@ mod fault;
 pub mod fuzz;
 mod host;
 mod hosts;
+mod known;
 mod manifest;
 mod pem;
 mod place;

@@ -11,6 +11,7 @@ use super::{
     endpoint::Endpoint,
     host::Host,
     hosts::{Address, Hosts, Reading, RegistryUrl},
+    known::KnownHosts,
     pool::Pools,
     session::Session,
     tls::Tls,
@@ -19,10 +20,10 @@ use super::{
 };
 use crate::{error::Chain, observe::metrics::Metrics, policy::ImageRef};
 
-/// Places and hosts that nobody asked for so long leave the memory.
+/// Places that nobody asked for so long leave the memory.
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Distinct registries and hosts that are remembered. Pods name them, so there may be any number.
+/// Distinct registries that are remembered. Pods name them, so there may be any number.
 const CAPACITY: u64 = 1000;
 
 /// Finds places; what is known of a host is known to all registries that are asked there.
@@ -34,7 +35,7 @@ pub(super) struct Places {
     transport: Transport,
     tokens: Arc<Tokens>,
     known: Cache<Arc<str>, Arc<Place>>,
-    hosts: Cache<String, Arc<Host>>,
+    hosts: Arc<KnownHosts>,
     limits: Limits,
     metrics: Metrics,
 }
@@ -89,7 +90,7 @@ pub(super) struct Round {
     place: Arc<Place>,
     image: Arc<ImageRef>,
     limit: Duration,
-    hosts: Cache<String, Arc<Host>>,
+    hosts: Arc<KnownHosts>,
     metrics: Metrics,
 }
 
@@ -112,10 +113,7 @@ impl Places {
                 .max_capacity(CAPACITY)
                 .time_to_idle(IDLE)
                 .build(),
-            hosts: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_idle(IDLE)
-                .build(),
+            hosts: Arc::default(),
             limits,
             metrics,
         }
@@ -138,7 +136,7 @@ impl Places {
         {
             return place;
         }
-        let place = Arc::new(self.make(&registry, reading).await);
+        let place = Arc::new(self.make(&registry, reading));
         self.known.insert(registry, Arc::clone(&place)).await;
         place
     }
@@ -149,7 +147,7 @@ impl Places {
             place: Arc::clone(place),
             image: Arc::clone(image),
             limit: self.limits.lookup_timeout,
-            hosts: self.hosts.clone(),
+            hosts: Arc::clone(&self.hosts),
             metrics: self.metrics.clone(),
         }
     }
@@ -161,7 +159,7 @@ impl Places {
         Some(Arc::clone(&spot.host))
     }
 
-    async fn make(&self, registry: &str, reading: Option<Arc<Reading>>) -> Place {
+    fn make(&self, registry: &str, reading: Option<Arc<Reading>>) -> Place {
         let own = Endpoint::of(registry);
         let name = own
             .as_ref()
@@ -175,7 +173,7 @@ impl Places {
             Some(Err(fault)) => Err(Fault::HostsFile(Arc::new(fault))),
         };
         let spots = match addresses {
-            Ok(addresses) => self.spots(registry, &addresses).await,
+            Ok(addresses) => self.spots(registry, &addresses),
             Err(fault) => Err(fault),
         };
         Place {
@@ -185,7 +183,7 @@ impl Places {
         }
     }
 
-    async fn spots(&self, registry: &str, addresses: &[Address]) -> Result<Box<[Spot]>, Fault> {
+    fn spots(&self, registry: &str, addresses: &[Address]) -> Result<Box<[Spot]>, Fault> {
         let mut spots = Vec::with_capacity(addresses.len());
         for address in addresses {
             let endpoint = match &address.root {
@@ -194,10 +192,7 @@ impl Places {
                 None if address.tls == Tls::default() => Endpoint::of(registry),
                 None => Endpoint::secure(registry),
             };
-            spots.push(
-                self.spot(endpoint.ok_or(Fault::InvalidHost)?, address)
-                    .await?,
-            );
+            spots.push(self.spot(endpoint.ok_or(Fault::InvalidHost)?, address)?);
         }
         match spots.is_empty() {
             true => Err(Fault::NoHost),
@@ -205,9 +200,9 @@ impl Places {
         }
     }
 
-    async fn spot(&self, endpoint: Endpoint, address: &Address) -> Result<Spot, Fault> {
-        let make = async { Arc::new(Host::new(self.limits.per_host)) };
-        let host = self.hosts.get_with(endpoint.root().to_string(), make).await;
+    fn spot(&self, endpoint: Endpoint, address: &Address) -> Result<Spot, Fault> {
+        let make = || Host::new(self.limits.per_host);
+        let host = self.hosts.get(endpoint.root().as_str(), make);
         let is_plain = address.tls == Tls::default() && address.headers.is_empty();
         let (transport, tokens) = if is_plain {
             (self.transport.clone(), Arc::clone(&self.tokens))
@@ -322,7 +317,7 @@ impl Round {
 
     /// Shows how little the most used up host has left.
     fn show_allowance(&self) {
-        let left = self.hosts.iter().filter_map(|(_, host)| {
+        let left = self.hosts.all().into_iter().filter_map(|host| {
             let allowance = host.ledger.left()?;
             // Beyond 2^53 nobody counts.
             Some(allowance.remaining as f64)
