@@ -8,6 +8,7 @@ use tracing::debug;
 
 use super::{
     Fault,
+    accounts::Account,
     endpoint::Endpoint,
     host::Host,
     hosts::{Address, Hosts, Reading, RegistryUrl},
@@ -18,7 +19,7 @@ use super::{
     token::Tokens,
     transport::Transport,
 };
-use crate::{error::Chain, observe::metrics::Metrics, policy::ImageRef};
+use crate::{credentials::Candidates, error::Chain, observe::metrics::Metrics, policy::ImageRef};
 
 /// Places that nobody asked for so long leave the memory.
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -89,6 +90,7 @@ impl<T> Clone for Told<T> {
 pub(super) struct Round {
     place: Arc<Place>,
     image: Arc<ImageRef>,
+    candidates: Arc<Candidates>,
     limit: Duration,
     hosts: Arc<KnownHosts>,
     metrics: Metrics,
@@ -141,11 +143,17 @@ impl Places {
         place
     }
 
-    /// Returns the question about `image` that is asked at `place`.
-    pub(super) fn round(&self, place: &Arc<Place>, image: &Arc<ImageRef>) -> Round {
+    /// Returns the question about `image` that is asked at `place` with `candidates`.
+    pub(super) fn round(
+        &self,
+        place: &Arc<Place>,
+        image: &Arc<ImageRef>,
+        candidates: &Arc<Candidates>,
+    ) -> Round {
         Round {
             place: Arc::clone(place),
             image: Arc::clone(image),
+            candidates: Arc::clone(candidates),
             limit: self.limits.lookup_timeout,
             hosts: Arc::clone(&self.hosts),
             metrics: self.metrics.clone(),
@@ -295,7 +303,10 @@ impl Round {
             image: Arc::clone(&self.image),
         });
         let answer = async {
-            let mut turn = spot.host.enter(after).await?;
+            let first = self.candidates.in_turn().next();
+            let account =
+                first.map_or(Account::Anonymous, |(_, first)| spot.host.account_of(first));
+            let mut turn = spot.host.enter(account, after).await?;
             // Thousands may wait for their turn: what asking takes is kept only by those that ask.
             let answer = timeout(after, Box::pin(ask(session))).await;
             let answer = answer.unwrap_or(Err(Fault::Timeout { after }));
@@ -315,10 +326,10 @@ impl Round {
         answer
     }
 
-    /// Shows how little the most used up host has left.
+    /// Shows how little the most used up account has left at its host.
     fn show_allowance(&self) {
         let left = self.hosts.all().into_iter().filter_map(|host| {
-            let allowance = host.ledger.left()?;
+            let allowance = host.accounts.least()?;
             // Beyond 2^53 nobody counts.
             Some(allowance.remaining as f64)
         });

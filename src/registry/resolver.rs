@@ -169,10 +169,11 @@ impl Resolver {
         }
     }
 
-    /// Returns what the registry of `image` said last of its rate limit, if that still holds.
+    /// Returns what the registry of `image` said last of its rate limit, if that still holds; to whom it left least, if
+    /// it was asked with several credentials.
     pub async fn allowance(&self, image: &ImageRef) -> Option<Allowance> {
         let host = self.inner.places.first_host(image.registry()).await?;
-        host.ledger.left()
+        host.accounts.least()
     }
 
     async fn candidates(
@@ -221,7 +222,7 @@ impl Inner {
             credentials: candidates.fingerprint(),
         };
         let ask = |_| {
-            let round = self.places.round(place, image);
+            let round = self.places.round(place, image, candidates);
             let candidates = Arc::clone(candidates);
             let metrics = self.metrics.clone();
             async move {

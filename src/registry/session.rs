@@ -7,10 +7,11 @@ use url::Url;
 
 use super::{
     Fault, Manifest,
+    accounts::Account,
     challenge::{Challenge, Scheme},
     endpoint::Endpoint,
     host::Host,
-    manifest::{Deciding, Reply, ask, fetch},
+    manifest::{Deciding, Errand, Reply},
     retry_after,
     token::{Tokens, basic},
     transport::Transport,
@@ -48,12 +49,10 @@ trait Question: Sync {
     /// Whether one of the candidates has been let in to the repository: its tag came from there.
     const FOLLOWS_TAG: bool;
 
-    /// Asks for the manifest at `url`, showing `authorization`.
+    /// Asks it.
     fn ask(
         &self,
-        session: &Session,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
+        errand: &Errand<'_>,
     ) -> impl Future<Output = Result<Reply<Self::Answer>, Fault>> + Send;
 }
 
@@ -68,13 +67,8 @@ impl Question for ByTag {
 
     const FOLLOWS_TAG: bool = false;
 
-    async fn ask(
-        &self,
-        session: &Session,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Reply<Self::Answer>, Fault> {
-        ask(&session.transport, &session.host, url, authorization).await
+    async fn ask(&self, errand: &Errand<'_>) -> Result<Reply<Self::Answer>, Fault> {
+        errand.ask().await
     }
 }
 
@@ -83,20 +77,8 @@ impl Question for ByDigest<'_> {
 
     const FOLLOWS_TAG: bool = true;
 
-    async fn ask(
-        &self,
-        session: &Session,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Reply<Self::Answer>, Fault> {
-        fetch(
-            &session.transport,
-            &session.host,
-            url,
-            authorization,
-            self.0,
-        )
-        .await
+    async fn ask(&self, errand: &Errand<'_>) -> Result<Reply<Self::Answer>, Fault> {
+        errand.fetch(self.0).await
     }
 }
 
@@ -105,12 +87,15 @@ impl Question for ByDigest<'_> {
 struct Pass {
     header: Option<HeaderValue>,
     renewable: bool,
+    /// Who asks so.
+    account: Account,
 }
 
 impl Pass {
     const NOTHING: Self = Self {
         header: None,
         renewable: false,
+        account: Account::Anonymous,
     };
 }
 
@@ -193,11 +178,11 @@ impl Session {
             }
             Err(fault) => return Err(fault),
         };
-        let headers = match question.ask(self, url, pass.header.as_ref()).await {
+        let headers = match self.ask(url, candidate, &pass, question).await {
             Ok(Reply::Answer(answer)) => return Ok(answer),
             Ok(Reply::LogIn(headers)) => headers,
-            // Nobody in particular need not be told more, but may be told to leave it alone.
-            Err(fault) if fault.asks_to_wait() => return Err(fault),
+            // What keeps the whole host from being asked says more than its token service.
+            Err(fault) if fault.spares_host_for().is_some() => return Err(fault),
             Err(fault) => return Err(failure.unwrap_or(fault)),
         };
         // The manifest wants another login than the registry's root, or the token has been revoked.
@@ -222,10 +207,38 @@ impl Session {
         if renewed == pass {
             return Err(Fault::Unauthorized);
         }
-        match question.ask(self, url, renewed.header.as_ref()).await? {
+        match self.ask(url, candidate, &renewed, question).await? {
             Reply::Answer(answer) => Ok(answer),
             Reply::LogIn(_) => Err(Fault::Unauthorized),
         }
+    }
+
+    /// Asks with `pass`, which is the one of `candidate`.
+    async fn ask<Q: Question>(
+        &self,
+        url: &Url,
+        candidate: &Candidate,
+        pass: &Pass,
+        question: &Q,
+    ) -> Result<Reply<Q::Answer>, Fault> {
+        let errand = Errand {
+            transport: &self.transport,
+            host: &self.host,
+            url,
+            authorization: pass.header.as_ref(),
+            account: pass.account,
+            source: &candidate.source,
+        };
+        self.host.accounts.check_spared(pass.account)?;
+        self.noted(pass.account, question.ask(&errand).await)
+    }
+
+    /// Takes note of what `account` was told, if it was told to come later.
+    fn noted<T>(&self, account: Account, told: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &told {
+            self.host.accounts.note(account, fault);
+        }
+        told
     }
 
     /// Returns what `candidate` shows to a registry that wants `scheme`, there for `scope`.
@@ -236,22 +249,31 @@ impl Session {
         candidate: &Candidate,
         max_age: Duration,
     ) -> Result<Pass, Fault> {
+        let account = scheme.map_or(Account::Anonymous, |_| Account::of(candidate));
         let (header, renewable) = match (scheme, &candidate.credential) {
             (None, _) | (Some(Scheme::Basic), Credential::Anonymous) => (None, false),
             (Some(Scheme::Basic), Credential::Identity(_)) => return Err(Fault::Unauthorized),
             (Some(Scheme::Basic), credential) => (basic(credential), false),
             (Some(Scheme::Bearer(bearer)), _) => {
-                let token = self.tokens.get(bearer, scope, candidate, max_age).await?;
-                (Some(token.0), token.1)
+                self.host.accounts.check_spared(account)?;
+                let token = self.tokens.get(bearer, scope, candidate, max_age).await;
+                let (header, renewable) = self.noted(account, token)?;
+                (Some(header), renewable)
             }
         };
-        Ok(Pass { header, renewable })
+        Ok(Pass {
+            header,
+            renewable,
+            account,
+        })
     }
 
     /// Asks the registry's root how one logs in.
     ///
-    /// Asking for the manifest itself would tell as well, at the price of one more such request.
+    /// Asking for the manifest itself would tell as well, at the price of one more such request. Nothing is shown
+    /// for it, so it is left to when nobody in particular may ask.
     async fn meet(&self) -> Result<Option<Scheme>, Fault> {
+        self.host.accounts.check_spared(Account::Anonymous)?;
         let request = Request::new(Method::GET, self.endpoint.base());
         let response = self.transport.send(request).await?;
         match response.status() {
@@ -259,7 +281,10 @@ impl Session {
                 let challenge = Challenge::choose(response.headers(), &self.endpoint)?;
                 Ok(challenge.map(|challenge| challenge.scheme))
             }
-            StatusCode::TOO_MANY_REQUESTS => Err(retry_after::fault_of(response).await),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let fault = retry_after::fault_of(response).await;
+                self.noted(Account::Anonymous, Err(fault))
+            }
             // Whatever is wrong with its root, its manifests may be there.
             _ => Ok(None),
         }

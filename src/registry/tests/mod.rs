@@ -5,6 +5,7 @@ mod answers;
 mod faults;
 mod hidden;
 mod hosts;
+mod limits;
 mod login;
 mod manifests;
 mod moved;

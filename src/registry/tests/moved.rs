@@ -171,5 +171,7 @@ async fn the_services_fault_is_told_unless_the_registry_says_more() {
     check_open(Reply::new(401), "refused").await;
     check_open(Reply::new(500), "refused").await;
     let limited = Reply::new(429).header("Retry-After", "9");
-    check_open(limited, "rate_limited").await;
+    check_open(limited, "refused").await;
+    let down = Reply::new(503).header("Retry-After", "9");
+    check_open(down, "unavailable").await;
 }
