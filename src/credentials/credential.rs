@@ -81,6 +81,14 @@ impl Fingerprinter {
     }
 }
 
+#[cfg(test)]
+impl Fingerprint {
+    /// Returns one that stands for a number, for tests.
+    pub(crate) fn numbered(number: usize) -> Self {
+        Self(Sha256::digest(number.to_ne_bytes()).into())
+    }
+}
+
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

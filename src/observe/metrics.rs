@@ -71,7 +71,7 @@ pub struct Metrics {
     pub registry_lookup_duration: Histogram,
     /// HTTP requests sent to registries and token services, by the status' class or the fault.
     pub registry_requests: Family<Outcome, Counter>,
-    /// Requests that the most used up registry will answer in its rate limit's window; NaN while none tells.
+    /// Requests that a registry will answer the most used up account in its rate limit's window; NaN while none tells.
     pub registry_allowance: Gauge<f64, AtomicU64>,
     /// Folders of `--registries-dir` that could not be used, by reason.
     pub registry_hosts_problems: Family<Reason, Counter>,
@@ -167,7 +167,7 @@ impl Metrics {
                 let gauge: Gauge<f64, AtomicU64> = plain(
                     r,
                     "registry_allowance",
-                    "Requests that the most used up registry will still answer by its rate limit, NaN if unknown",
+                    "Requests that a registry will still answer the most used up account by its rate limit, NaN if unknown",
                 );
                 // A zero would say that nothing is left.
                 gauge.set(f64::NAN);

@@ -1,15 +1,13 @@
 //! How many more requests a registry will answer, where it says so.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::Fault;
+use crate::credentials::Source;
 
 /// Below this share of the limit what is left is not ours to take: nodes pull by the same one.
 const RESERVE: u64 = 10;
@@ -33,7 +31,7 @@ pub struct Allowance {
 
 impl Allowance {
     /// Reads `ratelimit-remaining: 76;w=21600` and `ratelimit-limit: 100;w=21600`, as Docker Hub writes them.
-    fn read(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let (remaining, window) = number(headers, "ratelimit-remaining")?;
         let limit = number(headers, "ratelimit-limit");
         let window = window.or(limit.and_then(|(_, window)| window));
@@ -61,24 +59,22 @@ fn number(headers: &HeaderMap, name: &str) -> Option<(u64, Option<u64>)> {
     Some((number, window.and_then(|seconds| seconds.parse().ok())))
 }
 
-/// The allowance that a host told last.
+/// The allowance that one account was told last.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(Mutex<Option<(Allowance, Instant)>>);
+pub(super) struct Ledger(Option<(Allowance, Instant)>);
 
 impl Ledger {
-    /// Takes note of what `host` says in `headers`, if it says anything.
-    pub(super) fn note(&self, host: &str, headers: &HeaderMap) {
-        let Some(allowance) = Allowance::read(headers) else {
-            return;
-        };
+    /// Takes note of what `host` says to those who show what is from `source`.
+    pub(super) fn note(&mut self, allowance: Allowance, host: &str, source: &Source) {
         let before = self.left();
-        *self.lock() = Some((allowance, Instant::now()));
+        self.0 = Some((allowance, Instant::now()));
         if allowance.is_low() && !before.is_some_and(|before| before.is_low()) {
             warn!(
                 registry.host = host,
+                credential = %source,
                 remaining = allowance.remaining,
                 limit = allowance.limit,
-                "{host} will answer {} more requests: no more manifests are read there until it is more",
+                "{host} will answer {} more requests with the credential {source}: until it is more it is asked for no manifests with that",
                 allowance.remaining
             );
         }
@@ -86,20 +82,21 @@ impl Ledger {
 
     /// Returns what is left, as far as that is known and not over.
     pub(super) fn left(&self) -> Option<Allowance> {
-        let (allowance, at) = (*self.lock())?;
+        let (allowance, at) = self.0?;
         (at.elapsed() < allowance.window).then_some(allowance)
     }
 
-    /// Fails while too little is left for requests that count: HEAD costs nothing at Docker Hub, GET does.
+    /// Returns until when what was told holds.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.0.map(|(allowance, at)| at + allowance.window)
+    }
+
+    /// Fails while too little is left for requests that count.
     pub(super) fn check(&self) -> Result<(), Fault> {
         match self.left().filter(Allowance::is_low) {
             Some(Allowance { remaining, .. }) => Err(Fault::AllowanceLow { remaining }),
             None => Ok(()),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(Allowance, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,19 +156,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_count_wait_until_there_is_more_or_the_window_is_over() {
-        let ledger = Ledger::default();
+        let mut ledger = Ledger::default();
         assert!(ledger.check().is_ok());
-        ledger.note("a.io", &headers("5;w=60", Some("100")));
+        let told = |remaining| Allowance::read(&headers(remaining, Some("100"))).unwrap();
+        ledger.note(told("5;w=60"), "a.io", &Source::Anonymous);
         assert_eq!(ledger.check().unwrap_err().label(), "allowance_low");
-        ledger.note("a.io", &HeaderMap::new());
-        assert!(ledger.check().is_err());
-        ledger.note("a.io", &headers("50;w=60", Some("100")));
+        ledger.note(told("50;w=60"), "a.io", &Source::Anonymous);
         assert!(ledger.check().is_ok());
-        ledger.note("a.io", &headers("5;w=60", Some("100")));
+        ledger.note(told("5;w=60"), "a.io", &Source::Anonymous);
         advance(Duration::from_millis(59_999)).await;
         assert!(ledger.check().is_err());
+        assert_ne!(ledger.until(), Some(Instant::now()));
         advance(Duration::from_millis(1)).await;
         assert!(ledger.check().is_ok());
+        assert_eq!(ledger.until(), Some(Instant::now()));
         assert_eq!(ledger.left(), None);
     }
 }

@@ -206,7 +206,7 @@ impl Fault {
     }
 
     /// Returns how long it is asked to be left alone, if it is.
-    fn retry_after(&self) -> Option<Duration> {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self.root() {
             Self::RateLimited { retry_after } => Some(*retry_after),
             Self::Unavailable { retry_after, .. } => *retry_after,
@@ -214,17 +214,29 @@ impl Fault {
         }
     }
 
-    /// Says whether another credential may have more luck.
+    /// Says whether another credential may have more luck: who may not see an image is often told that there is none.
     pub(super) fn is_denial(&self) -> bool {
-        matches!(self.root(), Self::Unauthorized | Self::Forbidden)
+        matches!(
+            self.root(),
+            Self::Unauthorized | Self::Forbidden | Self::NotFound
+        )
     }
 
-    /// Returns how long the whole host should be spared, if what failed was not one image but the host.
+    /// Returns how long the whole host should be spared, if what failed was neither one image nor one account.
     pub(super) fn spares_host_for(&self) -> Option<Duration> {
         match self.root() {
             Self::Unreachable(error) if error.is_connect() => Some(super::KEEP_FAILURE),
             Self::Tls(_) => Some(super::KEEP_FAILURE),
-            other => other.retry_after(),
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Returns how long the host should be spared by the account that met it, but not by others.
+    pub(super) fn spares_account_for(&self) -> Option<Duration> {
+        match self.root() {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            _ => None,
         }
     }
 

@@ -12,13 +12,18 @@ use tokio::{
 
 use super::{
     Fault,
-    allowance::Ledger,
+    accounts::{Account, Accounts},
     challenge::Scheme,
     silence::{Leave, Silence},
+    spared::Spared,
 };
+use crate::credentials::Candidate;
 
 /// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
 const GET_ONLY: Duration = Duration::from_secs(60 * 60);
+
+/// What a host said of how to log in is not asked for again for so long, though nobody gets in by it.
+const LOGIN_HOLDS: Duration = Duration::from_secs(60);
 
 /// Lookups that a host is sent in a second, at most, for as long as it answers faster than that. The registries that
 /// say what they bear take more.
@@ -30,8 +35,8 @@ const BURST: u32 = 16;
 /// One host's state.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// What it says of its rate limit.
-    pub(super) ledger: Ledger,
+    /// Whose rate of requests it limits.
+    pub(super) accounts: Accounts,
     permits: Semaphore,
     met: OnceCell<()>,
     state: Mutex<State>,
@@ -51,24 +56,20 @@ pub(super) struct Turn<'h> {
 struct State {
     /// How it wants to be logged in to; `None` while it did not say so.
     scheme: Option<Arc<Scheme>>,
+    /// When it said so last.
+    scheme_told: Option<Instant>,
     get_only_until: Option<Instant>,
-    spared: Option<Spared>,
+    spared: Spared,
     silence: Silence,
     /// When the next lookup would go if all went evenly.
     next_turn: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Spared {
-    until: Instant,
-    fault: Fault,
 }
 
 impl Host {
     /// Returns an unknown host that takes `concurrency` lookups at a time.
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
-            ledger: Ledger::default(),
+            accounts: Accounts::default(),
             permits: Semaphore::new(concurrency),
             met: OnceCell::new(),
             // When all that may be under way came to nothing, more of them will hardly do better.
@@ -76,10 +77,15 @@ impl Host {
         }
     }
 
-    /// Waits for its turn, at most for `patience`; fails at once while the host is to be spared, or answers nobody.
-    pub(super) async fn enter(&self, patience: Duration) -> Result<Turn<'_>, Fault> {
+    /// Waits for its turn, at most for `patience`; fails at once while the host is to be spared, by all or by
+    /// `account`, or answers nobody.
+    pub(super) async fn enter(
+        &self,
+        account: Account,
+        patience: Duration,
+    ) -> Result<Turn<'_>, Fault> {
         let silent = Fault::Timeout { after: patience };
-        self.check_spared()?;
+        self.check_spared(account)?;
         if self.lock().silence.is_tried() {
             return Err(silent);
         }
@@ -89,7 +95,7 @@ impl Host {
         let turn = self.lock().turn(Instant::now());
         sleep_until(turn).await;
         // Those who waited with us may have met trouble.
-        self.check_spared()?;
+        self.check_spared(account)?;
         let leave = self.lock().silence.enter().ok_or(silent)?;
         Ok(Turn {
             host: self,
@@ -102,31 +108,21 @@ impl Host {
     /// Takes note of what a lookup came to grief with.
     fn note(&self, fault: &Fault) {
         if let Some(duration) = fault.spares_host_for() {
-            let until = Instant::now() + duration;
-            let mut state = self.lock();
-            if state
-                .spared
-                .as_ref()
-                .is_none_or(|spared| spared.until < until)
-            {
-                let fault = fault.clone();
-                state.spared = Some(Spared { until, fault });
-            }
+            self.lock().spared.note(fault, duration);
         }
     }
 
-    fn check_spared(&self) -> Result<(), Fault> {
-        let mut state = self.lock();
-        let left = match &state.spared {
-            Some(spared) => spared.until.saturating_duration_since(Instant::now()),
-            None => return Ok(()),
-        };
-        if left.is_zero() {
-            state.spared = None;
-            return Ok(());
+    fn check_spared(&self, account: Account) -> Result<(), Fault> {
+        self.lock().spared.check()?;
+        self.accounts.check_spared(account)
+    }
+
+    /// Returns who asks when `candidate` does: nobody in particular where no login is known to be wanted.
+    pub(super) fn account_of(&self, candidate: &Candidate) -> Account {
+        match self.lock().scheme {
+            Some(_) => Account::of(candidate),
+            None => Account::Anonymous,
         }
-        let fault = state.spared.as_ref().map(|spared| spared.fault.clone());
-        Err(fault.map_or(Fault::Aborted, |fault| fault.with_time_left(left)))
     }
 
     /// Returns how the host wants to be logged in to; `meet` asks it, once.
@@ -136,7 +132,7 @@ impl Host {
     {
         let met = self.met.get_or_try_init(|| async {
             let scheme = meet.await?;
-            self.lock().scheme = scheme.map(Arc::new);
+            self.lock().is_told(scheme);
             Ok(())
         });
         met.await?;
@@ -145,7 +141,13 @@ impl Host {
 
     /// Takes note of how the host wants to be logged in to, as it said when it was asked for something.
     pub(super) fn learn(&self, scheme: &Scheme) {
-        self.lock().scheme = Some(Arc::new(scheme.clone()));
+        self.lock().is_told(Some(scheme.clone()));
+    }
+
+    /// Says whether it is long ago that the host said how it wants to be logged in to: that may have changed.
+    pub(super) fn may_want_another_login(&self) -> bool {
+        let told = self.lock().scheme_told;
+        told.is_none_or(|told| LOGIN_HOLDS <= told.elapsed())
     }
 
     /// Says whether HEAD is known to be of no use here.
@@ -183,14 +185,20 @@ impl Drop for Turn<'_> {
 
 impl State {
     /// Returns what is known of a host that has not been asked yet.
-    const fn new(concurrency: usize) -> Self {
+    fn new(concurrency: usize) -> Self {
         Self {
             scheme: None,
+            scheme_told: None,
             get_only_until: None,
-            spared: None,
+            spared: Spared::default(),
             silence: Silence::new(concurrency),
             next_turn: None,
         }
+    }
+
+    fn is_told(&mut self, scheme: Option<Scheme>) {
+        self.scheme = scheme.map(Arc::new);
+        self.scheme_told = Some(Instant::now());
     }
 
     /// Returns when a lookup that comes at `now` may go.
@@ -204,46 +212,44 @@ impl State {
     }
 }
 
-impl Fault {
-    fn with_time_left(self, left: Duration) -> Self {
-        match self {
-            Self::RateLimited { .. } => Self::RateLimited { retry_after: left },
-            Self::Unavailable { status, .. } => Self::Unavailable {
-                status,
-                retry_after: Some(left),
-            },
-            Self::TokenService { host, source } => Self::TokenService {
-                host,
-                source: Box::new(source.with_time_left(left)),
-            },
-            other => other,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::credentials::{Credential, Fingerprint, Source};
 
     const SECOND: Duration = Duration::from_secs(1);
+    const ANONYMOUS: Account = Account::Anonymous;
 
     #[tokio::test(start_paused = true)]
-    async fn a_limited_host_is_spared_until_the_time_is_up() {
-        let host = Host::new(1);
-        host.note(&Fault::RateLimited {
-            retry_after: 10 * SECOND,
-        });
-        // A shorter wish does not shorten a longer one.
-        host.note(&Fault::RateLimited {
-            retry_after: SECOND,
-        });
+    async fn an_account_is_limited_until_the_time_is_up_and_no_other_is() {
+        let host = Host::new(2);
+        host.accounts.note(ANONYMOUS, &limited(10 * SECOND));
         advance(4 * SECOND).await;
-        let error = host.enter(SECOND).await.unwrap_err();
+        let error = host.enter(ANONYMOUS, SECOND).await.unwrap_err();
         assert!(matches!(error, Fault::RateLimited { retry_after } if retry_after == 6 * SECOND));
+        let other = Account::Named(Fingerprint::numbered(1));
+        assert!(host.enter(other, SECOND).await.is_ok());
         advance(6 * SECOND).await;
-        assert!(host.enter(SECOND).await.is_ok());
+        assert!(host.enter(ANONYMOUS, SECOND).await.is_ok());
+    }
+
+    #[test]
+    fn a_credential_names_who_asks_where_a_login_is_wanted() {
+        let (host, fingerprint) = (Host::new(1), Fingerprint::numbered(1));
+        let candidate = Candidate {
+            source: Source::Anonymous,
+            credential: Credential::Identity("t".into()),
+            fingerprint,
+        };
+        assert_eq!(host.account_of(&candidate), ANONYMOUS);
+        host.learn(&Scheme::Basic);
+        assert_eq!(host.account_of(&candidate), Account::Named(fingerprint));
+    }
+
+    fn limited(retry_after: Duration) -> Fault {
+        Fault::RateLimited { retry_after }
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,7 +257,7 @@ mod tests {
         let host = Host::new(1);
         host.note(&Fault::NotFound);
         host.note(&unavailable(None));
-        assert!(host.enter(SECOND).await.is_ok());
+        assert!(host.enter(ANONYMOUS, SECOND).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -259,12 +265,12 @@ mod tests {
         let host = Host::new(1);
         host.note(&unavailable(Some(10 * SECOND)));
         advance(4 * SECOND).await;
-        let error = host.enter(SECOND).await.unwrap_err();
+        let error = host.enter(ANONYMOUS, SECOND).await.unwrap_err();
         assert!(
             matches!(error, Fault::Unavailable { retry_after: Some(left), .. } if left == 6 * SECOND)
         );
         advance(6 * SECOND).await;
-        assert!(host.enter(SECOND).await.is_ok());
+        assert!(host.enter(ANONYMOUS, SECOND).await.is_ok());
     }
 
     fn unavailable(retry_after: Option<Duration>) -> Fault {
@@ -277,11 +283,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_are_bounded_in_number_and_patience() {
         let host = Host::new(2);
-        let (first, second) = (host.enter(SECOND).await, host.enter(SECOND).await);
+        let (first, second) = (
+            host.enter(ANONYMOUS, SECOND).await,
+            host.enter(ANONYMOUS, SECOND).await,
+        );
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(host.enter(SECOND).await.unwrap_err().label(), "timeout");
+        assert_eq!(
+            host.enter(ANONYMOUS, SECOND).await.unwrap_err().label(),
+            "timeout"
+        );
         drop(first);
-        assert!(host.enter(SECOND).await.is_ok());
+        assert!(host.enter(ANONYMOUS, SECOND).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -292,7 +304,7 @@ mod tests {
             advance(pause).await;
             let begun = Instant::now();
             for _ in 0..PER_SECOND + BURST + 1 {
-                drop(host.enter(SECOND).await.unwrap());
+                drop(host.enter(ANONYMOUS, SECOND).await.unwrap());
             }
             // The clock of the tests ticks in milliseconds.
             let excess = begun.elapsed().abs_diff(SECOND);
@@ -306,11 +318,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_in_the_queue_learn_of_trouble() {
         let host = Host::new(1);
-        let first = host.enter(SECOND).await.unwrap();
-        let (waiting, ()) = tokio::join!(host.enter(SECOND), async {
-            host.note(&Fault::RateLimited {
-                retry_after: SECOND,
-            });
+        let first = host.enter(ANONYMOUS, SECOND).await.unwrap();
+        let (waiting, ()) = tokio::join!(host.enter(ANONYMOUS, SECOND), async {
+            host.accounts.note(ANONYMOUS, &limited(SECOND));
             drop(first);
         });
         assert_eq!(waiting.unwrap_err().label(), "rate_limited");
@@ -324,18 +334,21 @@ mod tests {
         drop((given_up, timed_out));
         let mut trial = enter(&host).await;
         let begun = Instant::now();
-        assert_eq!(host.enter(SECOND).await.unwrap_err().label(), "timeout");
+        assert_eq!(
+            host.enter(ANONYMOUS, SECOND).await.unwrap_err().label(),
+            "timeout"
+        );
         assert_eq!(begun.elapsed(), Duration::ZERO);
         // Any answer will do.
         trial.note::<()>(&Err(Fault::NotFound));
         drop(trial);
         given_up = enter(&host).await;
-        assert!(host.enter(SECOND).await.is_ok());
+        assert!(host.enter(ANONYMOUS, SECOND).await.is_ok());
         drop(given_up);
     }
 
     async fn enter(host: &Host) -> Turn<'_> {
-        host.enter(SECOND).await.unwrap()
+        host.enter(ANONYMOUS, SECOND).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -349,6 +362,21 @@ mod tests {
             .scheme(async { panic!("must not be asked again") })
             .await;
         assert_eq!(again.unwrap().as_deref(), Some(&Scheme::Basic));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_of_the_login_holds_for_a_while() {
+        let host = Host::new(1);
+        assert!(host.may_want_another_login());
+        let met = host.scheme(async { Ok(Some(Scheme::Basic)) }).await;
+        assert!(met.is_ok());
+        for _ in 0..2 {
+            advance(LOGIN_HOLDS - SECOND).await;
+            assert!(!host.may_want_another_login());
+            advance(SECOND).await;
+            assert!(host.may_want_another_login());
+            host.learn(&Scheme::Basic);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,12 +12,13 @@ use url::Url;
 
 use super::{
     Fault, Manifest,
+    accounts::Account,
     endpoint::is_loopback,
     host::Host,
     retry_after,
     transport::{Transport, read_body},
 };
-use crate::policy::Digest;
+use crate::{credentials::Source, policy::Digest};
 
 /// All that container runtimes accept: indexes and manifests, OCI's and docker's.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -49,76 +50,6 @@ pub enum Deciding {
     Head,
     /// The digest was computed from the manifest's bytes.
     Get,
-}
-
-/// Asks for the manifest at `url`.
-///
-/// HEAD costs no rate limit at Docker Hub. Registries that answer it without a digest, or not at all,
-/// are asked by GET, and the bytes decide.
-pub(super) async fn ask(
-    transport: &Transport,
-    host: &Host,
-    url: &Url,
-    authorization: Option<&HeaderValue>,
-) -> Result<Reply<(Digest, Deciding)>, Fault> {
-    let errand = Errand {
-        transport,
-        host,
-        url,
-        authorization,
-    };
-    if !host.is_get_only() {
-        let response = errand.send(Method::HEAD).await?;
-        match response.status() {
-            StatusCode::OK => {
-                if let Some(digest) = digest_of(response.headers()) {
-                    return Ok(Reply::Answer((digest, Deciding::Head)));
-                }
-            }
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {}
-            _ => return refusal(response).await,
-        }
-    }
-    host.ledger.check()?;
-    let response = errand.send(Method::GET).await?;
-    if response.status() != StatusCode::OK {
-        return refusal(response).await;
-    }
-    let named = digest_of(response.headers());
-    let body = read_body(response, MAX_MANIFEST).await?;
-    let digest = digest_of_manifest(&body, named)?;
-    host.note_get_only();
-    Ok(Reply::Answer((digest, Deciding::Get)))
-}
-
-/// Reads the manifest at `url`, whose bytes must have `digest`.
-///
-/// Where the rate limit is nearly used up nothing is asked: what is left is the nodes'.
-pub(super) async fn fetch(
-    transport: &Transport,
-    host: &Host,
-    url: &Url,
-    authorization: Option<&HeaderValue>,
-    digest: &Digest,
-) -> Result<Reply<Manifest>, Fault> {
-    let errand = Errand {
-        transport,
-        host,
-        url,
-        authorization,
-    };
-    host.ledger.check()?;
-    let response = errand.send(Method::GET).await?;
-    if response.status() != StatusCode::OK {
-        return refusal(response).await;
-    }
-    let body = read_body(response, MAX_MANIFEST).await?;
-    if computed(&body, digest) != *digest {
-        return Err(Fault::Malformed(
-            "its body does not have the digest that was asked for",
-        ));
-    }
-    Manifest::decode(digest.clone(), &body).map(Reply::Answer)
 }
 
 async fn refusal<T>(response: Response) -> Result<Reply<T>, Fault> {
@@ -164,15 +95,65 @@ fn computed(body: &[u8], like: &Digest) -> Digest {
     }
 }
 
-/// What a request for a manifest needs.
-struct Errand<'a> {
-    transport: &'a Transport,
-    host: &'a Host,
-    url: &'a Url,
-    authorization: Option<&'a HeaderValue>,
+/// A question about the manifest at one URL.
+pub(super) struct Errand<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) host: &'a Host,
+    pub(super) url: &'a Url,
+    pub(super) authorization: Option<&'a HeaderValue>,
+    /// Who asks so, and where the credential is from.
+    pub(super) account: Account,
+    pub(super) source: &'a Source,
 }
 
 impl Errand<'_> {
+    /// Asks for the digest.
+    ///
+    /// HEAD costs no rate limit at Docker Hub. Registries that answer it without a digest, or not at all,
+    /// are asked by GET, and the bytes decide.
+    pub(super) async fn ask(&self) -> Result<Reply<(Digest, Deciding)>, Fault> {
+        if !self.host.is_get_only() {
+            let response = self.send(Method::HEAD).await?;
+            match response.status() {
+                StatusCode::OK => {
+                    if let Some(digest) = digest_of(response.headers()) {
+                        return Ok(Reply::Answer((digest, Deciding::Head)));
+                    }
+                }
+                StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {}
+                _ => return refusal(response).await,
+            }
+        }
+        self.host.accounts.check_allowance(self.account)?;
+        let response = self.send(Method::GET).await?;
+        if response.status() != StatusCode::OK {
+            return refusal(response).await;
+        }
+        let named = digest_of(response.headers());
+        let body = read_body(response, MAX_MANIFEST).await?;
+        let digest = digest_of_manifest(&body, named)?;
+        self.host.note_get_only();
+        Ok(Reply::Answer((digest, Deciding::Get)))
+    }
+
+    /// Reads the manifest, whose bytes must have `digest`.
+    ///
+    /// Where the rate limit is nearly used up nothing is asked: what is left is the nodes'.
+    pub(super) async fn fetch(&self, digest: &Digest) -> Result<Reply<Manifest>, Fault> {
+        self.host.accounts.check_allowance(self.account)?;
+        let response = self.send(Method::GET).await?;
+        if response.status() != StatusCode::OK {
+            return refusal(response).await;
+        }
+        let body = read_body(response, MAX_MANIFEST).await?;
+        if computed(&body, digest) != *digest {
+            return Err(Fault::Malformed(
+                "its body does not have the digest that was asked for",
+            ));
+        }
+        Manifest::decode(digest.clone(), &body).map(Reply::Answer)
+    }
+
     /// Sends a request and follows where it is redirected, as far as that is safe.
     async fn send(&self, method: Method) -> Result<Response, Fault> {
         let (home, mut url) = (self.url.origin(), self.url.clone());
@@ -186,7 +167,9 @@ impl Errand<'_> {
             }
             let response = self.transport.send(request).await?;
             if at_home {
-                self.host.ledger.note(url.authority(), response.headers());
+                let (host, headers) = (url.authority(), response.headers());
+                let accounts = &self.host.accounts;
+                accounts.note_allowance(self.account, self.source, host, headers);
             }
             match response.status() {
                 status if is_redirect(status) => url = redirected(&url, response.headers())?,

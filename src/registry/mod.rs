@@ -1,5 +1,6 @@
 //! What a tag means now: one reference in, one digest out.
 
+mod accounts;
 mod allowance;
 mod challenge;
 mod client_certificate;
@@ -11,6 +12,7 @@ mod fault;
 pub mod fuzz;
 mod host;
 mod hosts;
+mod known;
 mod manifest;
 mod pem;
 mod place;
@@ -20,6 +22,7 @@ mod resolver;
 mod retry_after;
 mod session;
 mod silence;
+mod spared;
 mod tls;
 mod token;
 mod transport;

@@ -8,21 +8,23 @@ use tracing::debug;
 
 use super::{
     Fault,
+    accounts::Account,
     endpoint::Endpoint,
     host::Host,
     hosts::{Address, Hosts, Reading, RegistryUrl},
+    known::KnownHosts,
     pool::Pools,
     session::Session,
     tls::Tls,
     token::Tokens,
     transport::Transport,
 };
-use crate::{error::Chain, observe::metrics::Metrics, policy::ImageRef};
+use crate::{credentials::Candidates, error::Chain, observe::metrics::Metrics, policy::ImageRef};
 
-/// Places and hosts that nobody asked for so long leave the memory.
+/// Places that nobody asked for so long leave the memory.
 const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Distinct registries and hosts that are remembered. Pods name them, so there may be any number.
+/// Distinct registries that are remembered. Pods name them, so there may be any number.
 const CAPACITY: u64 = 1000;
 
 /// Finds places; what is known of a host is known to all registries that are asked there.
@@ -34,7 +36,7 @@ pub(super) struct Places {
     transport: Transport,
     tokens: Arc<Tokens>,
     known: Cache<Arc<str>, Arc<Place>>,
-    hosts: Cache<String, Arc<Host>>,
+    hosts: Arc<KnownHosts>,
     limits: Limits,
     metrics: Metrics,
 }
@@ -88,8 +90,9 @@ impl<T> Clone for Told<T> {
 pub(super) struct Round {
     place: Arc<Place>,
     image: Arc<ImageRef>,
+    candidates: Arc<Candidates>,
     limit: Duration,
-    hosts: Cache<String, Arc<Host>>,
+    hosts: Arc<KnownHosts>,
     metrics: Metrics,
 }
 
@@ -112,10 +115,7 @@ impl Places {
                 .max_capacity(CAPACITY)
                 .time_to_idle(IDLE)
                 .build(),
-            hosts: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_idle(IDLE)
-                .build(),
+            hosts: Arc::default(),
             limits,
             metrics,
         }
@@ -138,18 +138,24 @@ impl Places {
         {
             return place;
         }
-        let place = Arc::new(self.make(&registry, reading).await);
+        let place = Arc::new(self.make(&registry, reading));
         self.known.insert(registry, Arc::clone(&place)).await;
         place
     }
 
-    /// Returns the question about `image` that is asked at `place`.
-    pub(super) fn round(&self, place: &Arc<Place>, image: &Arc<ImageRef>) -> Round {
+    /// Returns the question about `image` that is asked at `place` with `candidates`.
+    pub(super) fn round(
+        &self,
+        place: &Arc<Place>,
+        image: &Arc<ImageRef>,
+        candidates: &Arc<Candidates>,
+    ) -> Round {
         Round {
             place: Arc::clone(place),
             image: Arc::clone(image),
+            candidates: Arc::clone(candidates),
             limit: self.limits.lookup_timeout,
-            hosts: self.hosts.clone(),
+            hosts: Arc::clone(&self.hosts),
             metrics: self.metrics.clone(),
         }
     }
@@ -161,7 +167,7 @@ impl Places {
         Some(Arc::clone(&spot.host))
     }
 
-    async fn make(&self, registry: &str, reading: Option<Arc<Reading>>) -> Place {
+    fn make(&self, registry: &str, reading: Option<Arc<Reading>>) -> Place {
         let own = Endpoint::of(registry);
         let name = own
             .as_ref()
@@ -175,7 +181,7 @@ impl Places {
             Some(Err(fault)) => Err(Fault::HostsFile(Arc::new(fault))),
         };
         let spots = match addresses {
-            Ok(addresses) => self.spots(registry, &addresses).await,
+            Ok(addresses) => self.spots(registry, &addresses),
             Err(fault) => Err(fault),
         };
         Place {
@@ -185,7 +191,7 @@ impl Places {
         }
     }
 
-    async fn spots(&self, registry: &str, addresses: &[Address]) -> Result<Box<[Spot]>, Fault> {
+    fn spots(&self, registry: &str, addresses: &[Address]) -> Result<Box<[Spot]>, Fault> {
         let mut spots = Vec::with_capacity(addresses.len());
         for address in addresses {
             let endpoint = match &address.root {
@@ -194,10 +200,7 @@ impl Places {
                 None if address.tls == Tls::default() => Endpoint::of(registry),
                 None => Endpoint::secure(registry),
             };
-            spots.push(
-                self.spot(endpoint.ok_or(Fault::InvalidHost)?, address)
-                    .await?,
-            );
+            spots.push(self.spot(endpoint.ok_or(Fault::InvalidHost)?, address)?);
         }
         match spots.is_empty() {
             true => Err(Fault::NoHost),
@@ -205,9 +208,9 @@ impl Places {
         }
     }
 
-    async fn spot(&self, endpoint: Endpoint, address: &Address) -> Result<Spot, Fault> {
-        let make = async { Arc::new(Host::new(self.limits.per_host)) };
-        let host = self.hosts.get_with(endpoint.root().to_string(), make).await;
+    fn spot(&self, endpoint: Endpoint, address: &Address) -> Result<Spot, Fault> {
+        let make = || Host::new(self.limits.per_host);
+        let host = self.hosts.get(endpoint.root().as_str(), make);
         let is_plain = address.tls == Tls::default() && address.headers.is_empty();
         let (transport, tokens) = if is_plain {
             (self.transport.clone(), Arc::clone(&self.tokens))
@@ -300,7 +303,10 @@ impl Round {
             image: Arc::clone(&self.image),
         });
         let answer = async {
-            let mut turn = spot.host.enter(after).await?;
+            let first = self.candidates.in_turn().next();
+            let account =
+                first.map_or(Account::Anonymous, |(_, first)| spot.host.account_of(first));
+            let mut turn = spot.host.enter(account, after).await?;
             // Thousands may wait for their turn: what asking takes is kept only by those that ask.
             let answer = timeout(after, Box::pin(ask(session))).await;
             let answer = answer.unwrap_or(Err(Fault::Timeout { after }));
@@ -320,10 +326,10 @@ impl Round {
         answer
     }
 
-    /// Shows how little the most used up host has left.
+    /// Shows how little the most used up account has left at its host.
     fn show_allowance(&self) {
-        let left = self.hosts.iter().filter_map(|(_, host)| {
-            let allowance = host.ledger.left()?;
+        let left = self.hosts.all().into_iter().filter_map(|host| {
+            let allowance = host.accounts.least()?;
             // Beyond 2^53 nobody counts.
             Some(allowance.remaining as f64)
         });

@@ -169,10 +169,11 @@ impl Resolver {
         }
     }
 
-    /// Returns what the registry of `image` said last of its rate limit, if that still holds.
+    /// Returns what the registry of `image` said last of its rate limit, if that still holds; to whom it left least, if
+    /// it was asked with several credentials.
     pub async fn allowance(&self, image: &ImageRef) -> Option<Allowance> {
         let host = self.inner.places.first_host(image.registry()).await?;
-        host.ledger.left()
+        host.accounts.least()
     }
 
     async fn candidates(
@@ -193,13 +194,17 @@ impl Resolver {
         hit: &Hit<Told<T>>,
         denied: &Candidates,
     ) -> Option<Arc<Candidates>> {
-        if !hit.value.answer.as_ref().is_err_and(Fault::is_denial) {
-            return None;
-        }
+        let denial = hit.value.answer.as_ref().err();
+        let denial = denial.filter(|fault| fault.is_denial())?;
         // Those that were read since that question have nothing new to say.
         let since = hit.asked.elapsed();
         let keychain = &self.inner.keychain;
-        let fresh = keychain.renewed(image, &lookup.identity, since).await?;
+        let fresh = match denial.root() {
+            // Another secret may see the image. What a credential provider says again would see no more.
+            Fault::NotFound if lookup.identity.secrets.is_empty() => return None,
+            Fault::NotFound => self.candidates(image, lookup, since).await,
+            _ => keychain.renewed(image, &lookup.identity, since).await?,
+        };
         (fresh.fingerprint() != denied.fingerprint()).then_some(fresh)
     }
 }
@@ -217,7 +222,7 @@ impl Inner {
             credentials: candidates.fingerprint(),
         };
         let ask = |_| {
-            let round = self.places.round(place, image);
+            let round = self.places.round(place, image, candidates);
             let candidates = Arc::clone(candidates);
             let metrics = self.metrics.clone();
             async move {

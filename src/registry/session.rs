@@ -7,10 +7,11 @@ use url::Url;
 
 use super::{
     Fault, Manifest,
+    accounts::Account,
     challenge::{Challenge, Scheme},
     endpoint::Endpoint,
     host::Host,
-    manifest::{Deciding, Reply, ask, fetch},
+    manifest::{Deciding, Errand, Reply},
     retry_after,
     token::{Tokens, basic},
     transport::Transport,
@@ -42,12 +43,13 @@ pub(super) struct Found {
 trait Question: Sync {
     type Answer: Send;
 
-    /// Asks for the manifest at `url`, showing `authorization`.
+    /// Whether one of the candidates has been let in to the repository: its tag came from there.
+    const FOLLOWS_TAG: bool;
+
+    /// Asks it.
     fn ask(
         &self,
-        session: &Session,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
+        errand: &Errand<'_>,
     ) -> impl Future<Output = Result<Reply<Self::Answer>, Fault>> + Send;
 }
 
@@ -60,33 +62,20 @@ struct ByDigest<'a>(&'a Digest);
 impl Question for ByTag {
     type Answer = (Digest, Deciding);
 
-    async fn ask(
-        &self,
-        session: &Session,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Reply<Self::Answer>, Fault> {
-        ask(&session.transport, &session.host, url, authorization).await
+    const FOLLOWS_TAG: bool = false;
+
+    async fn ask(&self, errand: &Errand<'_>) -> Result<Reply<Self::Answer>, Fault> {
+        errand.ask().await
     }
 }
 
 impl Question for ByDigest<'_> {
     type Answer = Manifest;
 
-    async fn ask(
-        &self,
-        session: &Session,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Reply<Self::Answer>, Fault> {
-        fetch(
-            &session.transport,
-            &session.host,
-            url,
-            authorization,
-            self.0,
-        )
-        .await
+    const FOLLOWS_TAG: bool = true;
+
+    async fn ask(&self, errand: &Errand<'_>) -> Result<Reply<Self::Answer>, Fault> {
+        errand.fetch(self.0).await
     }
 }
 
@@ -95,6 +84,16 @@ impl Question for ByDigest<'_> {
 struct Pass {
     header: Option<HeaderValue>,
     renewable: bool,
+    /// Who asks so.
+    account: Account,
+}
+
+impl Pass {
+    const NOTHING: Self = Self {
+        header: None,
+        renewable: false,
+        account: Account::Anonymous,
+    };
 }
 
 impl Session {
@@ -120,27 +119,33 @@ impl Session {
     }
 
     /// Returns the answer to the first of `candidates` that the registry lets in, and which one that is.
+    ///
+    /// A registry may hide what one may not see: that there is no such image is no last word either, nor is it to
+    /// the kubelet.
     async fn let_in<Q: Question>(
         &self,
         candidates: &Candidates,
         question: &Q,
     ) -> Result<(Q::Answer, usize), Fault> {
         let url = self.endpoint.manifest(&self.image);
-        let mut denial = None;
+        let mut told: Option<(u8, Fault)> = None;
         for (index, candidate) in candidates.in_turn() {
             match self.answer_to(&url, candidate, question).await {
                 Ok(answer) => {
                     candidates.note_worked(index);
                     return Ok((answer, index));
                 }
-                // The first denial says most: the best credential got it.
                 Err(fault) if fault.is_denial() => {
-                    denial.get_or_insert(fault);
+                    let weight = fault.weight_of_denial(candidate, Q::FOLLOWS_TAG);
+                    // The first of equals says most: the best credential got it.
+                    if told.as_ref().is_none_or(|(known, _)| *known < weight) {
+                        told = Some((weight, fault));
+                    }
                 }
                 Err(fault) => return Err(fault),
             }
         }
-        Err(denial.unwrap_or(Fault::Unauthorized))
+        Err(told.map_or(Fault::Unauthorized, |(_, fault)| fault))
     }
 
     /// A reference without a tag names its digest itself.
@@ -162,10 +167,20 @@ impl Session {
         let scheme = self.host.scheme(self.meet()).await?;
         let scope = format!("repository:{}:pull", self.image.repository());
         let pass = self.pass(scheme.as_deref(), &scope, candidate, Duration::MAX);
-        let pass = pass.await?;
-        let headers = match question.ask(self, url, pass.header.as_ref()).await? {
-            Reply::Answer(answer) => return Ok(answer),
-            Reply::LogIn(headers) => headers,
+        let (pass, failure) = match pass.await {
+            Ok(pass) => (pass, None),
+            // Its token service may have moved. Who shows nothing is told where it is now.
+            Err(fault) if fault.is_of_its_service() && self.host.may_want_another_login() => {
+                (Pass::NOTHING, Some(fault))
+            }
+            Err(fault) => return Err(fault),
+        };
+        let headers = match self.ask(url, candidate, &pass, question).await {
+            Ok(Reply::Answer(answer)) => return Ok(answer),
+            Ok(Reply::LogIn(headers)) => headers,
+            // What keeps the whole host from being asked says more than its token service.
+            Err(fault) if fault.spares_host_for().is_some() => return Err(fault),
+            Err(fault) => return Err(failure.unwrap_or(fault)),
         };
         // The manifest wants another login than the registry's root, or the token has been revoked.
         let Some(Challenge {
@@ -173,11 +188,12 @@ impl Session {
             scope: wanted_scope,
         }) = Challenge::choose(&headers, &self.endpoint)?
         else {
-            return Err(Fault::Unauthorized);
+            return Err(failure.unwrap_or(Fault::Unauthorized));
         };
         let is_news = scheme.as_deref() != Some(&wanted);
-        if is_news {
-            self.host.learn(&wanted);
+        self.host.learn(&wanted);
+        if let (false, Some(failure)) = (is_news, failure) {
+            return Err(failure);
         }
         let wanted_scope = wanted_scope.unwrap_or_else(|| scope.clone());
         if !is_news && wanted_scope == scope && !pass.renewable {
@@ -188,10 +204,38 @@ impl Session {
         if renewed == pass {
             return Err(Fault::Unauthorized);
         }
-        match question.ask(self, url, renewed.header.as_ref()).await? {
+        match self.ask(url, candidate, &renewed, question).await? {
             Reply::Answer(answer) => Ok(answer),
             Reply::LogIn(_) => Err(Fault::Unauthorized),
         }
+    }
+
+    /// Asks with `pass`, which is the one of `candidate`.
+    async fn ask<Q: Question>(
+        &self,
+        url: &Url,
+        candidate: &Candidate,
+        pass: &Pass,
+        question: &Q,
+    ) -> Result<Reply<Q::Answer>, Fault> {
+        let errand = Errand {
+            transport: &self.transport,
+            host: &self.host,
+            url,
+            authorization: pass.header.as_ref(),
+            account: pass.account,
+            source: &candidate.source,
+        };
+        self.host.accounts.check_spared(pass.account)?;
+        self.noted(pass.account, question.ask(&errand).await)
+    }
+
+    /// Takes note of what `account` was told, if it was told to come later.
+    fn noted<T>(&self, account: Account, told: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &told {
+            self.host.accounts.note(account, fault);
+        }
+        told
     }
 
     /// Returns what `candidate` shows to a registry that wants `scheme`, there for `scope`.
@@ -202,22 +246,31 @@ impl Session {
         candidate: &Candidate,
         max_age: Duration,
     ) -> Result<Pass, Fault> {
+        let account = scheme.map_or(Account::Anonymous, |_| Account::of(candidate));
         let (header, renewable) = match (scheme, &candidate.credential) {
             (None, _) | (Some(Scheme::Basic), Credential::Anonymous) => (None, false),
             (Some(Scheme::Basic), Credential::Identity(_)) => return Err(Fault::Unauthorized),
             (Some(Scheme::Basic), credential) => (basic(credential), false),
             (Some(Scheme::Bearer(bearer)), _) => {
-                let token = self.tokens.get(bearer, scope, candidate, max_age).await?;
-                (Some(token.0), token.1)
+                self.host.accounts.check_spared(account)?;
+                let token = self.tokens.get(bearer, scope, candidate, max_age).await;
+                let (header, renewable) = self.noted(account, token)?;
+                (Some(header), renewable)
             }
         };
-        Ok(Pass { header, renewable })
+        Ok(Pass {
+            header,
+            renewable,
+            account,
+        })
     }
 
     /// Asks the registry's root how one logs in.
     ///
-    /// Asking for the manifest itself would tell as well, at the price of one more such request.
+    /// Asking for the manifest itself would tell as well, at the price of one more such request. Nothing is shown
+    /// for it, so it is left to when nobody in particular may ask.
     async fn meet(&self) -> Result<Option<Scheme>, Fault> {
+        self.host.accounts.check_spared(Account::Anonymous)?;
         let request = Request::new(Method::GET, self.endpoint.base());
         let response = self.transport.send(request).await?;
         match response.status() {
@@ -225,9 +278,35 @@ impl Session {
                 let challenge = Challenge::choose(response.headers(), &self.endpoint)?;
                 Ok(challenge.map(|challenge| challenge.scheme))
             }
-            StatusCode::TOO_MANY_REQUESTS => Err(retry_after::fault_of(response).await),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let fault = retry_after::fault_of(response).await;
+                self.noted(Account::Anonymous, Err(fault))
+            }
             // Whatever is wrong with its root, its manifests may be there.
             _ => Ok(None),
+        }
+    }
+}
+
+impl Fault {
+    /// Says whether the token service failed in a way in which one that has moved may fail, too: a denial, as its old
+    /// name may lead to who knows nobody. Who limits the rate of requests is still there.
+    fn is_of_its_service(&self) -> bool {
+        let is_there = |fault: &Self| matches!(fault.root(), Self::RateLimited { .. });
+        matches!(self, Self::TokenService { source, .. } if !is_there(source))
+    }
+
+    /// Returns how much it says that `candidate` was denied so, beside the denials of others.
+    ///
+    /// A credential that was not accepted can be mended, and may be the one that would see the image; that nobody in
+    /// particular is not let in says nothing where a credential was told that there is no such image. Once one of
+    /// them has been let in to the repository, who is told so is the one that may look.
+    fn weight_of_denial(&self, candidate: &Candidate, was_let_in: bool) -> u8 {
+        match (self.root(), &candidate.credential) {
+            (Self::NotFound, _) if was_let_in => 3,
+            (Self::NotFound, _) => 1,
+            (_, Credential::Anonymous) => 0,
+            _ => 2,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Inner {
             credentials: candidates.fingerprint(),
         };
         let ask = |_| {
-            let round = self.places.round(place, image);
+            let round = self.places.round(place, image, candidates);
             let (candidates, digest) = (Arc::clone(candidates), digest.clone());
             async move {
                 let ask = |session: Arc<Session>| {

@@ -3,9 +3,12 @@
 mod accounts;
 mod answers;
 mod faults;
+mod hidden;
 mod hosts;
+mod limits;
 mod login;
 mod manifests;
+mod moved;
 mod providers;
 mod server;
 mod sharing;

@@ -108,3 +108,25 @@ async fn a_credential_that_ended_early_is_renewed() {
     tokio::time::resume();
     ask(&resolver, &server, "app:1").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_missing_image_is_no_reason_to_renew_it() {
+    let server = Server::start(|request| match request.path() {
+        "/v2/" => Reply::new(401).header("WWW-Authenticate", "Basic realm=x"),
+        _ => Reply::new(404),
+    })
+    .await;
+    let api = api(&server, "pw").await;
+    let script = format!("echo run >> $DIR/log; PASSWORD=cloud; {}", answer(&server));
+    let (resolver, folder) = with_plugin(&script, &server, Some(&api));
+    for secrets in [&[][..], &["pull"], &[], &["pull"]] {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        let lookup = lookup(&server, "app:1", "shop", secrets);
+        let missing = resolver.digest(&lookup, Duration::ZERO).await;
+        assert_eq!(missing.unwrap_err().label(), "not_found");
+    }
+    let log = std::fs::read_to_string(folder.0.join("log")).unwrap();
+    assert_eq!(log, "run\n");
+}
