@@ -57,9 +57,15 @@ impl Push {
 
     /// Returns the push of the tag in `image`, whatever digest it names besides; `None` when it has no tag.
     pub fn of(image: &ImageRef) -> Option<Self> {
+        let (host, repository) = (canonical(image.registry()), image.repository());
+        // Docker Hub has no others, whatever it is called.
+        let repository = match host == DOCKER_HUB && !repository.contains('/') {
+            true => format!("library/{repository}").into(),
+            false => repository.into(),
+        };
         Some(Self {
-            host: known(&canonical(image.registry())),
-            repository: image.repository().into(),
+            host: known(&host),
+            repository,
             tag: image.tag()?.into(),
         })
     }
@@ -167,6 +173,10 @@ mod tests {
     #[test]
     fn a_text_is_read_as_image_references_are() {
         check_text("nginx", Ok("docker.io/library/nginx:latest"));
+        for hub in ["index.docker.io", "registry-1.docker.io", "docker.io:443"] {
+            let text = format!("{hub}/web:1");
+            check_text(&text, Ok("docker.io/library/web:1"));
+        }
         check_text("h.io/web:1", Ok("h.io/web:1"));
         check_text("*/web:1", Ok("*/web:1"));
         check_text("Registry/web:1", Ok("*/web:1"));
