@@ -75,6 +75,9 @@ pub struct Container<'a> {
     /// Its image; an empty one is absent.
     #[serde(borrow)]
     pub image: Option<Text<'a>>,
+    /// When the kubelet pulls it; the API server has filled in what was left out.
+    #[serde(borrow, rename = "imagePullPolicy")]
+    pub pull_policy: Option<Text<'a>>,
 }
 
 /// A volume of a pod.
@@ -94,6 +97,9 @@ pub struct ImageSource<'a> {
     /// Its reference.
     #[serde(borrow)]
     pub reference: Option<Text<'a>>,
+    /// When the kubelet pulls it.
+    #[serde(borrow, rename = "pullPolicy")]
+    pub pull_policy: Option<Text<'a>>,
 }
 
 /// The name of an object in the pod's namespace.
@@ -142,6 +148,7 @@ impl<'a> Pod<'a> {
                 },
                 name: volume.name.as_deref(),
                 image: image.reference.as_deref(),
+                never_pulled: is_never(image.pull_policy.as_ref()),
             })
         });
         (containers(List::InitContainers, init))
@@ -166,7 +173,13 @@ fn containers<'p>(
         place: Place { list, index },
         name: container.name.as_deref(),
         image: container.image.as_deref(),
+        never_pulled: is_never(container.pull_policy.as_ref()),
     })
+}
+
+/// Says whether the kubelet takes what its node has, or nothing.
+fn is_never(policy: Option<&Text<'_>>) -> bool {
+    policy.is_some_and(|policy| **policy == *"Never")
 }
 
 /// What runs or shows an image: a container or an image volume.
@@ -178,6 +191,8 @@ pub struct Part<'p> {
     pub name: Option<&'p str>,
     /// Its image as it was given.
     pub image: Option<&'p str>,
+    /// Whether it must be on the node already, as nobody pulls it.
+    pub never_pulled: bool,
 }
 
 /// Where a part stands in its pod.

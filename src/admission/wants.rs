@@ -84,7 +84,7 @@ pub fn is_opted_out(pod: &Pod<'_>) -> bool {
     pod.label(names::ENABLED) == Some("false")
 }
 
-/// Returns what each of `parts` of `pod` wants in `mode`, in their order.
+/// Returns what each of `parts` of `pod` wants in `mode`, in their order. One that is never pulled is stamped at most.
 ///
 /// One without a valid name is skipped: the API server is about to refuse the pod, and an annotation for it would
 /// only add a second complaint that is not the user's.
@@ -101,6 +101,8 @@ pub fn of<'p>(
                 List::Volumes => Cow::Owned(names::volume_part(name)),
                 _ => Cow::Borrowed(name),
             };
+            // A node that may not pull need not have the image under the digest that its registry says.
+            let mode = if part.never_pulled { Mode::Stamp } else { mode };
             let want = match stamp.len() {
                 // There is no room for the name of a volume this long.
                 length if NAME_BYTES < length => Want::Nothing,

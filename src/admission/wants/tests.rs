@@ -60,6 +60,27 @@ fn in_mode_pin_a_tag_and_our_own_pin_want_a_pin() {
     check_pin(&format!("nginx@{digest}"), ours, "nothing");
 }
 
+#[test]
+fn what_is_never_pulled_is_not_pinned() {
+    let pod = |policy: &str| {
+        let app = json!({"name": "app", "image": "nginx:1", "imagePullPolicy": policy});
+        let image = json!({"reference": "model:1", "pullPolicy": policy});
+        let volume = json!({"name": "model", "image": image});
+        [
+            json!({"spec": {"containers": [app]}}),
+            json!({"spec": {"volumes": [volume]}}),
+        ]
+    };
+    for policy in ["Always", "IfNotPresent"] {
+        pod(policy)
+            .iter()
+            .for_each(|pod| check_want(pod, Mode::Pin, "pin "));
+    }
+    for pod in pod("Never") {
+        check_want(&pod, Mode::Pin, "stamp ");
+    }
+}
+
 #[track_caller]
 fn check_mode(own: Option<&str>, default: Option<&str>, expected: Mode) {
     let pod =
