@@ -12,16 +12,13 @@ use super::{
 use crate::policy::{
     Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
     Running, Stamp, excerpt,
-    names::{DIGEST_PREFIX, ENABLED, IMAGE_PREFIX, PREFIX},
+    names::{DIGEST_PREFIX, ENABLED, IMAGE_PREFIX, PREFIX, REFRESHED},
     pod::Annotations,
-    wishes::NAMES,
+    wishes::{LONGEST_WISH, NAMES},
 };
 
 /// The kubelet's mark on the mirror of a static pod.
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// Longer than every wish that people write. Of a longer value only the start is kept, which makes no sense either.
-const LONGEST_WISH: usize = 4096;
 
 /// As many annotations below our prefix are kept that are no wishes. They only serve to be told.
 const MOST_OTHERS: usize = 8;
@@ -100,10 +97,14 @@ impl View {
 
     fn wishes(&mut self, meta: &Meta<'_>) -> Arc<Annotations> {
         let mut others = 0..MOST_OTHERS;
+        let restart = REFRESHED.strip_prefix(PREFIX);
         let mut wishes: Vec<(Box<str>, Box<str>)> = (meta.annotations.0.iter())
             .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, &**value)))
-            .filter(|(name, _)| NAMES.contains(name) || others.next().is_some())
+            .filter(|(name, _)| {
+                NAMES.contains(name) || Some(*name) == restart || others.next().is_some()
+            })
             .map(|(name, value)| match value.len() {
+                // Its start makes no sense either.
                 length if LONGEST_WISH < length => (name.into(), excerpt(value).into()),
                 _ => (name.into(), value.into()),
             })

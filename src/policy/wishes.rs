@@ -39,6 +39,9 @@ pub struct Wishes {
     pub on_unresolved: OnUnresolved,
 }
 
+/// The most bytes of a wish: more than anybody writes, as each pod's are kept in memory.
+pub const LONGEST_WISH: usize = 4096;
+
 /// The names of all wishes, without their prefix, in the order of their documentation.
 pub const NAMES: [&str; 7] = [
     "mode",
@@ -123,7 +126,13 @@ impl Source<'_> {
             (None, Some(value)) => (Origin::Namespace, value),
             (None, None) => return T::default(),
         };
-        parse(value).unwrap_or_else(|refusal| {
+        let parsed = match value.len() {
+            length if LONGEST_WISH < length => {
+                Err(Refusal::new(format!("at most {LONGEST_WISH} bytes long")))
+            }
+            _ => parse(value),
+        };
+        parsed.unwrap_or_else(|refusal| {
             self.faults.push(Fault::new(origin, name, value, refusal));
             T::default()
         })
@@ -250,6 +259,14 @@ mod tests {
                 "{name} must not be empty"
             );
         }
+        let containers = |length: usize| "a,".repeat(length / 2 - 1) + "bb";
+        assert!(parse(&[("containers", &containers(LONGEST_WISH))], &[]).is_ok());
+        let long = parse(&[("containers", &containers(LONGEST_WISH + 2))], &[]).unwrap_err();
+        assert!(
+            long.to_string()
+                .ends_with("must be at most 4096 bytes long"),
+            "{long}"
+        );
     }
 
     #[test]

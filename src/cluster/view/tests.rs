@@ -231,11 +231,14 @@ fn what_the_cache_keeps_of_annotations_is_bounded() {
     let mut many: BTreeMap<String, &str> = (0..1000)
         .map(|n| (format!("podrefresh.io/{n}"), "x"))
         .collect();
+    many.insert("podrefresh.io/refreshed".to_owned(), "x");
     many.insert("podrefresh.io/window".to_owned(), "00:00-24:00");
     let (kept, is_wish) = annotated(&json!(many));
     let others = kept.iter().filter(|(name, _)| name.parse::<u32>().is_ok());
     assert_eq!((others.count(), is_wish), (8, true));
-    assert!(kept.iter().any(|(name, _)| **name == *"window"), "{kept:?}");
+    for wanted in ["refreshed", "window"] {
+        assert!(kept.iter().any(|(name, _)| **name == *wanted), "{kept:?}");
+    }
 }
 
 #[test]
