@@ -1,6 +1,7 @@
 //! Tells people what was done and why not: Events on pods, their owners and namespaces.
 
 use std::{
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -214,6 +215,17 @@ impl About {
     }
 }
 
+/// As logs name it: `Deployment shop/web`.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, .. } = self;
+        match &self.namespace {
+            Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
+            None => write!(f, "{kind} {name}"),
+        }
+    }
+}
+
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -257,20 +269,21 @@ impl Recorder {
         (recorder, write_all(server, instance, notices, told, lost))
     }
 
-    /// Tells it, unless it has been told before or the queue is full.
-    pub fn record(&self, notice: Notice) {
+    /// Tells it, unless it has been told before or the queue is full; says whether it does.
+    pub fn record(&self, notice: Notice) -> bool {
         let key = key(&notice);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !told.insert(key) {
-            return;
+            return false;
         }
         match self.queue.try_send(notice) {
-            Ok(()) => {}
+            Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
                 // It may be told when there is room again.
                 told.forget(key);
                 drop(told);
                 self.count("queue_full");
+                false
             }
         }
     }

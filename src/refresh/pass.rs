@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     act::{self, Leave},
@@ -255,8 +255,13 @@ impl Term<'_> {
                 continue;
             };
             let recorder = &self.parts.recorder;
-            if let Some(notice) = hold.and_then(|hold| tell::held(about.clone(), outdated, hold)) {
-                recorder.record(notice);
+            if let Some(hold) = hold
+                && let Some(notice) = tell::held(about.clone(), outdated, hold)
+            {
+                let (reason, note) = (hold.label(), notice.note.clone());
+                if recorder.record(notice) {
+                    warn!(reason, "Held back pods of {about}: {note}");
+                }
             }
             recorder.record(tell::outdated(about, outdated));
         }
