@@ -179,9 +179,9 @@ async fn read_all(
                 memory.read(workload, uids, now);
             }
             Err(error) => {
+                unread(group, &error, memory, now);
                 let about = group.about(memory, now).filter(|_| is_denied(&error));
                 (reading.denied).extend(about.map(|about| tell::unread(about, &error)));
-                unread(group, &error, memory, now);
             }
         }
         // Those that are left come in the next pass, if they still would go then.

@@ -133,6 +133,10 @@ async fn while_pods_are_out_of_sight_none_goes() {
     world.kube.opted_in("shop").await;
     world.kube.deployment("shop", "web", 2, &image).await;
     let before = world.kube.running("shop", 2, &old).await;
+    // It knows what to ask the registry for.
+    world.controllers()[0]
+        .shows("podrefresh_refresh_containers{verdict=\"current\"}", 2.0)
+        .await;
     let cluster = &world.testbed().cluster;
     let blind = cluster.faults().inject(Effect::Unavailable, follows_pods);
     cluster.faults().drop_watches();

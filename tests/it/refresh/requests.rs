@@ -1,9 +1,15 @@
 //! What evictions say to the API server, and what its answers make of them.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use testbed::faults::{Effect, Seen};
+use testbed::{
+    faults::{Effect, Guard, Seen},
+    journal::Entry,
+};
 
 use super::uids;
 use crate::support::{
@@ -87,6 +93,24 @@ pub(super) fn follows_pods(seen: &Seen<'_>) -> bool {
         && seen.user.contains("podrefresh")
 }
 
+/// Ends the controller's watch of pods, and has it wait for the next one until the guard is dropped: for half a minute
+/// it takes what it saw last for what there is.
+async fn lag(world: &World) -> Guard {
+    let cluster = &world.testbed().cluster;
+    // One that ends within its first second would be trouble already.
+    let lasting = |entry: &Entry| {
+        let age = Timestamp::now().duration_since(entry.at);
+        entry.is("watch", "pods")
+            && entry.user.contains("podrefresh")
+            && Duration::from_millis(1200) < age.unsigned_abs()
+    };
+    let watched = async || (0 < cluster.journal().count(lasting)).then_some(());
+    eventually("a watch of pods that lasts", watched).await;
+    let guard = cluster.faults().inject(Effect::Hang, follows_pods);
+    cluster.faults().drop_watches();
+    guard
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_have_been_replaced_unseen_are_not_evicted_in_their_predecessors_stead() {
     if !on_testbed() {
@@ -98,10 +122,8 @@ async fn pods_that_have_been_replaced_unseen_are_not_evicted_in_their_predecesso
     world.kube.deployment("shop", "web", 1, &image).await;
     world.kube.stateful_set("shop", "db", 1, &image).await;
     let before = world.kube.running("shop", 2, &old).await;
-    let cluster = &world.testbed().cluster;
     // The controller sees nothing of what happens to pods from here.
-    let blind = cluster.faults().inject(Effect::Hang, follows_pods);
-    cluster.faults().drop_watches();
+    let blind = lag(&world).await;
     let pods = world.kube.api::<Pod>("shop");
     for pod in &before {
         pods.delete(name(pod), &DeleteParams::default())
@@ -165,11 +187,9 @@ async fn a_pod_that_became_ready_unseen_does_not_go_as_one_that_costs_nothing() 
     let current = "podrefresh_refresh_containers{verdict=\"current\"}";
     controller.shows(current, 3.0).await;
     // What the controller sees of the pods is what they are like now: they run, and are not ready.
-    let cluster = &world.testbed().cluster;
-    let blind = cluster.faults().inject(Effect::Hang, follows_pods);
-    cluster.faults().drop_watches();
+    let blind = lag(&world).await;
     // The streams end in their own tasks.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let none: [&str; 0] = [];
     kubelet.set_bad_digests(none);
     world.kube.running("shop", 3, &old).await;
