@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Container, Digest, ImageRef, PullPolicy, Running, image::LONGEST_IMAGE};
+use super::{Container, Digest, ImageRef, PullPolicy, image::LONGEST_IMAGE};
 
 /// What the webhook wrote down for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,10 @@ impl Container {
             && self.pull != PullPolicy::Always
             && image.digest().is_none()
             && image.is_named(&stamp.image)
-            && matches!(&self.running, Running::Manifest(running) if running != target)
+            && self
+                .running
+                .digest()
+                .is_some_and(|running| running != target)
     }
 
     /// Says whether we wrote the digest into the container's reference.
@@ -84,7 +87,10 @@ impl Container {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::fixture::{container, digest};
+    use crate::policy::{
+        Running,
+        fixture::{container, digest},
+    };
 
     /// Checks whether a stamp of `stamped` with digest 1 holds for a container of `image`, and makes it a pinned one.
     #[track_caller]

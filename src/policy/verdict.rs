@@ -1,6 +1,6 @@
 //! Does a container run what its tag means now?
 
-use super::{Container, Digest, Pod, PullPolicy, Running, Wishes};
+use super::{Container, Digest, PullPolicy, Running};
 
 /// What there is to say of a container, given what its tag means now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,22 +132,12 @@ fn is_identical(children: Option<Children<'_>>, running_is_usable: bool) -> bool
     })
 }
 
-/// Says whether a pod is outdated: one of its containers that count is.
-///
-/// `verdicts` are those of its containers, in their order.
-pub fn is_outdated(pod: &Pod, wishes: &Wishes, verdicts: &[Verdict]) -> bool {
-    pod.containers
-        .iter()
-        .zip(verdicts)
-        .any(|(container, verdict)| *verdict == Verdict::Outdated && container.counts(wishes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::{
         Stamp,
-        fixture::{container, digest, pod},
+        fixture::{container, digest},
     };
 
     const CURRENT: Verdict = Verdict::CURRENT;
@@ -362,22 +352,5 @@ mod tests {
         // What runs already needs no image for the node.
         check_children(&runs(T), unfit(&[]), CURRENT);
         check_children(&runs(10), unfit(&[digest(10)]), CURRENT);
-    }
-
-    #[test]
-    fn a_pod_is_outdated_when_a_container_that_counts_is() {
-        let cached = stamped(Some(2), manifest(2), PullPolicy::IfNotPresent);
-        let pulled = stamped(Some(2), manifest(2), PullPolicy::Always);
-        let pod = pod("web")
-            .with(|pod| pod.containers = Box::new([cached, pulled]))
-            .build();
-        let check = |verdicts: [Verdict; 2], expected| {
-            assert_eq!(is_outdated(&pod, &Wishes::default(), &verdicts), expected);
-        };
-        check([Verdict::Unknown, Verdict::Outdated], true);
-        check([Verdict::Outdated, CURRENT], false);
-        check([CURRENT, Verdict::Unknown], false);
-        check([CURRENT, Verdict::StaleCache], false);
-        check([CURRENT, Verdict::Identical], false);
     }
 }

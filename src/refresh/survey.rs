@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     policy::{
-        BadWishes, Container, Digest, Ineligible, Namespace, Pod, Running, Scope, Verdict, Wishes,
-        eligible, pod::Annotations, verdict,
+        BadWishes, Container, Digest, Ineligible, Namespace, Pod, Scope, Verdict, Wishes, eligible,
+        pod::Annotations, verdict,
     },
     registry::{Lookup, LookupError},
 };
@@ -247,7 +247,9 @@ impl Surveyor<'_> {
                 moved.push(Moved {
                     container: container.name.clone(),
                     lookup: judged.lookup,
-                    from: running(container),
+                    from: (container.running.digest())
+                        .or_else(|| Some(&container.valid_stamp()?.digest))
+                        .cloned(),
                     to,
                 });
             }
@@ -350,15 +352,6 @@ struct Judged {
     failing: bool,
     /// What makes the verdict doubtful.
     doubt: Option<Doubt>,
-}
-
-fn running(container: &Container) -> Option<Digest> {
-    match &container.running {
-        Running::Manifest(digest) => Some(digest.clone()),
-        Running::NotStarted | Running::Unusable => {
-            container.valid_stamp().map(|stamp| stamp.digest.clone())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     HELD, Next, OVERTAKEN, Parts, Settings, Trouble,
-    judge::{judge, running},
+    judge::judge,
     known::Known,
     tell::{Idle, Told},
 };
@@ -319,7 +319,7 @@ impl Outdated<'_> {
         let image = image
             .as_ref()
             .map_or_else(|bad| bad.to_string(), |it| it.to_string());
-        match running(self.container) {
+        match self.container.running.digest() {
             Some(from) => format!("{image} has moved on from {from} to {to}"),
             None => format!("{image} has moved on to {to}"),
         }
