@@ -48,6 +48,19 @@ impl Verdict {
     pub const fn runs_target(self) -> bool {
         matches!(self, Self::Current { .. } | Self::Identical)
     }
+
+    /// Says whether the verdict by digests alone is to be given again by what stands in their manifests.
+    ///
+    /// The images of a container that does not count are not compared: nothing would come of it.
+    pub fn is_preliminary(self, counts: bool) -> bool {
+        counts && self == Self::Outdated
+    }
+}
+
+/// Returns T, S and I: what the tag of a container means, its stamp if that holds, and what its imageID says.
+pub fn digests<'a>(container: &'a Container, target: &'a Digest) -> [Option<&'a Digest>; 3] {
+    let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
+    [Some(target), stamp, container.running.digest()]
 }
 
 /// What the manifests behind the digests say, as far as they have been fetched.

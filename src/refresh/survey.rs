@@ -285,7 +285,7 @@ impl Surveyor<'_> {
         let sighting = self.hints.sightings.used(&lookup);
         let target = sighting.target.as_ref().map(|target| &target.digest);
         let (mut verdict, mut doubt) = (verdict(container, target, None), None);
-        if let (Verdict::Outdated, Some(target), true) = (verdict, target, counts) {
+        if let Some(target) = target.filter(|_| verdict.is_preliminary(counts)) {
             let (facts, node) = (&mut self.hints.facts, pod.node.as_ref());
             (verdict, doubt) = facts.judge(node, container, &lookup, target, self.now);
         }
