@@ -18,7 +18,7 @@ use crate::{
     error::Chain,
     policy::{
         Container, Digest, Verdict,
-        verdict::{digests, verdict},
+        verdict::{digests, evidence, verdict},
     },
     registry::{Compared, Lookup, LookupError, Read},
 };
@@ -78,11 +78,14 @@ pub(super) async fn judge(
                 continue;
             };
             let verdict = verdict(container, Some(target), None);
-            if verdict.is_preliminary(case.counts(container)) || is_whole(case) {
-                let digests = digests(container, target).into_iter().flatten();
-                wanted.extend(digests.map(|digest| (lookup.clone(), digest.clone())));
-                nodes.extend(pod.node.clone());
-            }
+            let read = match verdict.is_preliminary(case.counts(container)) {
+                _ if is_whole(case) => digests(container, target),
+                true => evidence(container, target),
+                false => continue,
+            };
+            let read = read.into_iter().flatten();
+            wanted.extend(read.map(|digest| (lookup.clone(), digest.clone())));
+            nodes.extend(pod.node.clone());
         }
     }
     let manifests = manifests(explainer, wanted).await;

@@ -49,11 +49,14 @@ impl Verdict {
         matches!(self, Self::Current { .. } | Self::Identical)
     }
 
-    /// Says whether the verdict by digests alone is to be given again by what stands in their manifests.
-    ///
-    /// The images of a container that does not count are not compared: nothing would come of it.
-    pub fn is_preliminary(self, counts: bool) -> bool {
-        counts && self == Self::Outdated
+    /// Says whether the verdict by digests alone is to be given again by the manifests of [`evidence`]: where something is
+    /// done for it, or told. Of a container that does not count only a stale image is told.
+    pub const fn is_preliminary(self, counts: bool) -> bool {
+        match self {
+            Self::Outdated => counts,
+            Self::StaleCache => true,
+            Self::Current { .. } | Self::Identical | Self::Unknown => false,
+        }
     }
 }
 
@@ -61,6 +64,15 @@ impl Verdict {
 pub fn digests<'a>(container: &'a Container, target: &'a Digest) -> [Option<&'a Digest>; 3] {
     let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
     [Some(target), stamp, container.running.digest()]
+}
+
+/// Returns those of T, S and I whose manifests tell more of a container than the digests do.
+pub fn evidence<'a>(container: &'a Container, target: &'a Digest) -> [Option<&'a Digest>; 3] {
+    match digests(container, target) {
+        // All that is left to know is whether it runs one of T's images.
+        [target, stamp, _] if target == stamp => [target, None, None],
+        all => all,
+    }
 }
 
 /// What the manifests behind the digests say, as far as they have been fetched.
@@ -308,6 +320,25 @@ mod tests {
         check_children(&runs(10), children, CURRENT);
         check_children(&runs(11), children, CURRENT);
         check_children(&runs(12), children, Verdict::Outdated);
+    }
+
+    #[test]
+    fn a_stamp_that_is_the_target_leaves_only_its_children_to_ask_for() {
+        let check = |stamp, expected: [Option<u8>; 3]| {
+            let (cached, target) = (stamped(stamp, manifest(3), PullPolicy::Never), digest(T));
+            let expected = expected.map(|byte| byte.map(digest));
+            assert_eq!(evidence(&cached, &target).map(|it| it.cloned()), expected);
+        };
+        check(Some(T), [Some(T), None, None]);
+        check(Some(2), [Some(T), Some(2), Some(3)]);
+        check(None, [Some(T), None, Some(3)]);
+    }
+
+    #[test]
+    fn what_may_be_told_or_acted_on_is_preliminary() {
+        let of = |counts| Verdict::ALL.map(|verdict| verdict.is_preliminary(counts));
+        assert_eq!(of(true), [false, true, false, true, false]);
+        assert_eq!(of(false), [false, true, false, false, false]);
     }
 
     #[test]

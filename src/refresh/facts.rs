@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::Platform,
-    policy::{Container, Digest, Verdict, verdict::digests},
+    policy::{Container, Digest, Verdict, verdict::evidence},
     registry::{Compared, Lookup, Manifest, Read},
 };
 
@@ -108,7 +108,7 @@ impl Facts {
         target: &Digest,
         now: Instant,
     ) -> (Verdict, Option<Doubt>) {
-        let reads = digests(container, target).map(|digest| {
+        let reads = evidence(container, target).map(|digest| {
             let key = (lookup.clone(), digest?.clone());
             Some(match ask(&mut self.manifests, key, now) {
                 Some(ManifestFact::Read(manifest)) => Read::Found(manifest),

@@ -112,6 +112,8 @@ pub(super) struct Survey {
     pub(super) outdated: Vec<Outdated>,
     /// What else is worth telling, once for each owner.
     pub(super) findings: Vec<Finding>,
+    /// Whether it is still to be learnt which image some container runs.
+    pub(super) comparing: bool,
     /// How many pods are ours to refresh.
     pub(super) eligible: usize,
     /// Those of them with an image of which the registry gave no digest when it was asked last.
@@ -241,7 +243,8 @@ impl Surveyor<'_> {
                 continue;
             };
             registry_failing |= judged.failing;
-            doubts.extend(judged.doubt);
+            self.survey.comparing |= judged.doubt == Some(Doubt::Open);
+            doubts.extend(judged.doubt.filter(|_| counts));
             all_current &= !counts || judged.verdict.runs_target();
             if let (Verdict::Outdated, Some(to), true) = (judged.verdict, judged.target, counts) {
                 moved.push(Moved {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Fault, LookupError, Manifest};
 use crate::{
     cluster::Platform,
-    policy::{Children, Container, Digest, Verdict, verdict},
+    policy::{self, Children, Container, Digest, Verdict, verdict},
 };
 
 /// What came of reading a manifest; `D` says what is missing where it could not be read.
@@ -29,7 +29,7 @@ impl From<Result<Arc<Manifest>, LookupError>> for Read<LookupError> {
     }
 }
 
-/// A container, and what stands in the manifests of [`digests`](crate::policy::verdict::digests).
+/// A container, and what stands in the manifests of the [`evidence`](crate::policy::verdict::evidence).
 #[derive(Debug)]
 pub struct Compared<'a, D> {
     container: &'a Container,
@@ -91,13 +91,22 @@ impl<'a, D> Compared<'a, D> {
             running,
             unfit: self.is_unfit(platform),
         };
-        verdict(self.container, Some(self.target), Some(children))
+        match verdict(self.container, Some(self.target), Some(children)) {
+            // It may run one of T's images.
+            Verdict::StaleCache if self.manifests[0].is_none() => Verdict::Unknown,
+            verdict => verdict,
+        }
     }
 
-    /// Returns what is missing for which `verdict` may be wrong, in the order of T, S and I: nothing, where what is
-    /// there is enough.
+    /// Returns what is missing for which `verdict` may be wrong or unknown, in the order of T, S and I: nothing, where
+    /// what is there is enough.
     pub fn doubts(self, verdict: Verdict) -> impl Iterator<Item = D> {
-        let counts = verdict == Verdict::Outdated;
+        let by_digests = policy::verdict(self.container, Some(self.target), None);
+        let counts = match verdict {
+            Verdict::Outdated => true,
+            Verdict::Unknown => by_digests == Verdict::StaleCache,
+            _ => false,
+        };
         self.doubts.into_iter().filter(move |_| counts)
     }
 }

@@ -4,7 +4,7 @@ use super::platform;
 use crate::{
     policy::{
         Container, Digest, Verdict,
-        verdict::{digests, verdict},
+        verdict::{evidence, verdict},
     },
     registry::{Compared, Lookup, LookupError, Read, Resolver},
 };
@@ -24,7 +24,7 @@ pub(super) async fn judge(
         return Ok(verdict);
     }
     let mut reads = [None, None, None];
-    for (read, digest) in reads.iter_mut().zip(digests(container, target)) {
+    for (read, digest) in reads.iter_mut().zip(evidence(container, target)) {
         if let Some(digest) = digest {
             *read = Some(Read::from(resolver.manifest(lookup, digest).await));
         }
