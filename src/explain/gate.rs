@@ -337,10 +337,8 @@ impl<'a> Scene<'a> {
         };
         let mut others = group.members.iter().map(|nth| &self.cases[*nth]);
         others.any(|other| {
-            let mut containers = other.seen.pod.containers.iter();
-            other.seen.pod.ready
-                && known.is_late(other)
-                && containers.any(|it| it.strayed_from(moved.container, moved.target))
+            let pod = &other.seen.pod;
+            pod.strayed_from(moved.container, moved.target) && known.is_late(other)
         })
     }
 
