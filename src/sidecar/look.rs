@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
@@ -14,8 +14,8 @@ use super::{
 use crate::{
     cluster::{Owners, Restart, Workload},
     policy::{
-        Container, Digest, Owner, Phase, Pod, Running, Verdict, Wishes,
-        gate::{self, Hold, Moment},
+        Container, Digest, Owner, Phase, Pod, Running, Verdict, Wishes, carried,
+        gate::{self, Hold, Moment, signed},
         refreshed_value,
         solo::{self, Health, Sight, Stay},
         wishes::{Selection, Strategy},
@@ -241,17 +241,15 @@ impl<'a> Watcher<'a> {
         wall: Timestamp,
     ) -> Sight<'s> {
         let deadline = self.settings.limits.progress_deadline;
-        let is_older = |limit: Duration| {
-            let age = wall.duration_since(pod.created);
-            SignedDuration::try_from(limit).is_ok_and(|limit| limit <= age)
-        };
+        let age = wall.duration_since(pod.created);
+        let is_older = |limit: Duration| signed(limit) <= age;
         Sight {
             automatic: workload.rolls,
             paused: workload.paused,
             rolling: workload.rolling,
             stuck: workload.stuck,
             template: workload.refreshed.as_deref(),
-            made_with: made_with(pod),
+            made_with: carried(pod),
             wanted,
             has_moved,
             young: !is_older(deadline),
@@ -324,14 +322,4 @@ impl Outdated<'_> {
             None => format!("{image} has moved on to {to}"),
         }
     }
-}
-
-/// Returns what the template carried that the pod was made from.
-fn made_with(pod: &Pod) -> Option<&str> {
-    use crate::policy::names::{PREFIX, REFRESHED};
-
-    let mut annotations = pod.annotations.iter();
-    annotations.find_map(|(name, value)| {
-        (Some(&**name) == REFRESHED.strip_prefix(PREFIX)).then_some(&**value)
-    })
 }
