@@ -9,7 +9,16 @@ use crate::{
     registry::{Compared, Lookup, LookupError, Read, Resolver},
 };
 
-/// Returns the verdict on `container`, which counts and whose tag means `target`.
+/// What is found out about the container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// The verdict.
+    pub(super) verdict: Verdict,
+    /// Whether it is unknown as what the tag means has nothing for this node.
+    pub(super) unfit: bool,
+}
+
+/// Judges `container`, which counts and whose tag means `target`.
 ///
 /// # Errors
 /// It seems outdated, and the registry does not say whether the images differ.
@@ -18,10 +27,13 @@ pub(super) async fn judge(
     lookup: &Lookup,
     container: &Container,
     target: &Digest,
-) -> Result<Verdict, LookupError> {
+) -> Result<Judged, LookupError> {
     let verdict = verdict(container, Some(target), None);
     if !verdict.is_preliminary(true) {
-        return Ok(verdict);
+        return Ok(Judged {
+            verdict,
+            unfit: false,
+        });
     }
     let mut reads = [None, None, None];
     for (read, digest) in reads.iter_mut().zip(evidence(container, target)) {
@@ -30,9 +42,11 @@ pub(super) async fn judge(
         }
     }
     let compared = Compared::new(container, target, reads);
-    let verdict = compared.verdict(Some(&platform::own()));
+    let node = platform::own();
+    let verdict = compared.verdict(Some(&node));
+    let unfit = verdict == Verdict::Unknown && compared.is_unfit(Some(&node));
     match compared.doubts(verdict).next() {
         Some(error) => Err(error),
-        None => Ok(verdict),
+        None => Ok(Judged { verdict, unfit }),
     }
 }

@@ -99,12 +99,14 @@ impl<'a> Watcher<'a> {
         let known = self.ask(&lookup).await?;
         self.first.get_or_insert_with(|| known.digest.clone());
         let judged = judge(&self.resolver, &lookup, container, &known.digest).await;
-        match judged.map_err(Box::new)? {
+        let judged = judged.map_err(Box::new)?;
+        match judged.verdict {
             Verdict::Current { .. } | Verdict::Identical => {
                 self.was_current = true;
                 self.told.current();
                 Ok(Next::Poll)
             }
+            Verdict::Unknown if judged.unfit => Ok(self.told.idle(Idle::Unfit)),
             Verdict::StaleCache | Verdict::Unknown => Ok(self.told.idle(Idle::Unknown)),
             Verdict::Outdated => {
                 let outdated = Outdated {

@@ -201,6 +201,21 @@ async fn an_old_manifest_that_cannot_be_read_is_no_trouble_where_the_others_are_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_without_an_image_for_the_node_is_told() {
+    let (world, pod) = one_pod(json!({})).await;
+    let process = sidecar(&world, &pod, ACCOUNT, &[]).await.start();
+    process.says("Watching container").await;
+    let other = Format::Oci.image("linux/s390x", "2");
+    let index = Format::Oci.index([other]);
+    world.push_image("shop/web", "stable", &index);
+    process
+        .says("its tag has no image for the node's platform")
+        .await;
+    world.polls("shop/web", 6).await;
+    assert_eq!(generation(&world, "shop", "web").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_that_is_refused_is_told() {
     let (world, pod) = one_pod(json!({})).await;
     let look_only = |rules: &mut Vec<PolicyRule>| {
