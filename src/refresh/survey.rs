@@ -235,8 +235,7 @@ impl Surveyor<'_> {
         let mut doubts = Vec::new();
         for container in &pod.containers {
             let counts = counting.is_some_and(|wishes| container.counts(wishes));
-            // A stamped container that does not count is looked at for a stale image, and reported.
-            if !counts && container.valid_stamp().is_none() {
+            if !container.is_looked_up(counts) {
                 continue;
             }
             let Some(judged) = self.judge(pod, container, counts) else {
