@@ -205,7 +205,9 @@ impl Controller {
                 server,
                 pods,
                 namespaces,
-                resolver: resolver.with_secrets_max_age(POLLER_SECRETS_AGE),
+                resolver: resolver
+                    .for_nodes()
+                    .with_secrets_max_age(POLLER_SECRETS_AGE),
                 leadership,
                 reserve,
                 recorder,

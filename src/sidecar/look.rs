@@ -60,7 +60,7 @@ impl<'a> Watcher<'a> {
             parts,
             settings,
             owners,
-            resolver: parts.resolver.with_secrets_max_age(SECRETS_AGE),
+            resolver: parts.resolver.for_nodes().with_secrets_max_age(SECRETS_AGE),
             uid: None,
             known: None,
             first: None,
