@@ -17,6 +17,7 @@ mod notify;
 mod once;
 mod pace;
 mod registries;
+mod selector;
 mod sidecar;
 mod status;
 mod values;
