@@ -24,7 +24,7 @@ mod values;
 mod words;
 
 pub use certs::Certs;
-pub use cluster::{Elsewhere, Place};
+pub use cluster::{Cluster, Elsewhere, Place};
 pub use controller::Controller;
 pub use digest::Digest;
 pub use explain::{Explain, Output as ExplainOutput};

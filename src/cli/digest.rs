@@ -6,7 +6,7 @@ use clap::{
 };
 
 use super::{
-    Registries,
+    Cluster, Registries,
     values::{image, pod},
 };
 use crate::policy::ImageRef;
@@ -26,6 +26,9 @@ pub struct Digest {
     /// Tell how each answer came about, and which platforms it holds (reads the manifest)
     #[arg(short, long, env = "PODREFRESH_VERBOSE", value_parser = BoolishValueParser::new())]
     pub verbose: bool,
+    /// The cluster of --pod.
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// How registries are asked.
     #[command(flatten)]
     pub registries: Registries,

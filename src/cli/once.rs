@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{Pace, Registries, selector::selector, values::positive};
+use super::{Cluster, Pace, Registries, selector::selector, values::positive};
 use crate::app;
 
 /// `podrefresh once`.
@@ -58,6 +58,9 @@ pub struct Once {
         default_value = "table"
     )]
     pub output: Output,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// How fast pods are replaced.
     #[command(flatten)]
     pub pace: Pace,

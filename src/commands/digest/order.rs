@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cli,
-    cluster::{Choice, Server, connect, read_pod},
+    cluster::{Server, connect, read_pod},
     error::Chain,
     policy::{ImageRef, Pod, PullIdentity},
 };
@@ -48,7 +48,7 @@ impl Order {
                 wanted: given,
             });
         };
-        let connection = connect(&Choice::default()).await?;
+        let connection = connect(&flags.cluster.choice()).await?;
         let server = connection.server();
         let namespace = flags.namespace.unwrap_or(connection.namespace);
         let pod = read_pod(&server, &namespace, &name).await?;

@@ -13,7 +13,7 @@ use super::signals::{Signals, host};
 use crate::{
     app,
     cli::{self, Output},
-    cluster::{Choice, connect},
+    cluster::connect,
     refresh::{End, Progress, Report},
 };
 
@@ -30,7 +30,7 @@ const OUTDATED: u8 = 3;
 /// done all it should, and a dry run has nothing to do.
 pub(super) async fn run(flags: cli::Once) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let connection = connect(&Choice::default()).await?;
+    let connection = connect(&flags.cluster.choice()).await?;
     info!(
         "Found the cluster {} by {}",
         connection.url, connection.origin

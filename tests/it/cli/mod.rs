@@ -5,3 +5,4 @@ mod cluster;
 mod discreet;
 mod log;
 mod usage;
+mod which;
