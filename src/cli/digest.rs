@@ -14,7 +14,8 @@ use crate::policy::ImageRef;
 /// `podrefresh digest`.
 #[derive(Debug, Args)]
 pub struct Digest {
-    /// References such as nginx:1.27 or registry.example:5000/team/app:stable; by default those of --pod
+    /// References such as nginx:1.27 or registry.example:5000/team/app:stable, by default those of --pod; one
+    /// with a digest means that digest, whatever its tag means now
     #[arg(required_unless_present = "pod", value_name = "IMAGE", value_parser = image)]
     pub images: Vec<ImageRef>,
     /// Ask with the credentials of this pod of the kubeconfig's cluster, also as pod/NAME
