@@ -133,7 +133,7 @@ impl Feed {
                 }
                 Err(error) => {
                     trouble.begin(&error);
-                    writer.see(false);
+                    writer.lose(Chain(&error).to_string());
                     let asked = error.refusal().and_then(|it| it.retry_after);
                     sleep(trouble.pause(asked)).await;
                 }
