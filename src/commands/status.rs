@@ -8,7 +8,11 @@ use jiff::Timestamp;
 use super::look::explainer;
 use crate::{
     cli::{Status, StatusOutput},
-    explain::{report, table},
+    explain::{
+        report::{self, IdleLabel},
+        table,
+    },
+    policy::names::ENABLED,
 };
 
 /// Prints what runs, what the registries say, and why nothing happens.
@@ -37,10 +41,14 @@ pub(super) async fn run(flags: Status) -> anyhow::Result<()> {
 
 /// Returns what there is to say besides the containers.
 fn asides(found: &report::Status, namespace: Option<&str>) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = (found.idle_labels.iter())
+        .map(|IdleLabel { namespace, value }| {
+            format!("The namespace {namespace} is labelled {ENABLED}={value:?}, which means nothing: only \"true\" opts in")
+        })
+        .collect();
     match (&found.not_enabled, namespace) {
         (Some(name), _) => lines.push(format!(
-            "The namespace {name} has not opted in: kubectl label namespace {name} podrefresh.io/enabled=true"
+            "The namespace {name} has not opted in: kubectl label --overwrite namespace {name} {ENABLED}=true"
         )),
         (None, Some(name)) if found.containers.is_empty() => {
             lines.push(format!("No resources found in {name} namespace."));

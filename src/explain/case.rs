@@ -22,6 +22,8 @@ pub(super) struct Case<'s> {
     pub(super) seen: &'s Seen,
     /// Its namespace, if that could be read.
     pub(super) namespace: Option<&'s Namespace>,
+    /// The value of its namespace's label `podrefresh.io/enabled`, where that means nothing.
+    pub(super) idle_label: Option<&'s str>,
     /// Its wishes.
     pub(super) wishes: Result<Wishes, BadWishes>,
     /// Why it is left alone, if it is.
@@ -57,6 +59,7 @@ impl<'s> Case<'s> {
         Self {
             seen,
             namespace,
+            idle_label: sight.idle_labels.get(&pod.namespace).map(|value| &**value),
             wishes,
             left_alone,
             judged: pod.containers.iter().map(|_| None).collect(),

@@ -12,7 +12,7 @@ use super::{
     group::{self, Group},
     judge,
     one::{image, owner_of},
-    report::{Row, Status},
+    report::{IdleLabel, Row, Status},
     second,
     sight::{Sight, Whose},
 };
@@ -53,6 +53,12 @@ pub(super) async fn status(
             .filter(|name| !is_enabled(name))
             .map(str::to_owned),
         unseen: blind.report(),
+        idle_labels: (sight.idle_labels.iter())
+            .map(|(namespace, value)| IdleLabel {
+                namespace: namespace.to_string(),
+                value: value.to_string(),
+            })
+            .collect(),
     })
 }
 

@@ -76,6 +76,7 @@ pub(super) async fn explain(
             reason: reason.label(),
             why: left::left_alone(case, reason),
         }),
+        idle_label: case.seen.idle_label.as_deref().map(str::to_owned),
         containers: containers(case),
         outdated: case.is_outdated(),
         since: (group.as_ref())

@@ -69,6 +69,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
             pod: Arc::new(pod.build()),
             foreign: None,
             budgets: Box::default(),
+            idle_label: None,
         }
     });
     let annotations = wishes
@@ -88,6 +89,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
     let sight = Sight {
         pods: seen.collect(),
         namespaces: [(namespace.name.clone(), namespace)].into(),
+        idle_labels: std::collections::BTreeMap::new(),
         told: by_uid,
         lease: Lease::Unseen,
         now: at(NOW),

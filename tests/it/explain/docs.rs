@@ -6,8 +6,8 @@ use podrefresh::{
     explain::{
         Part,
         report::{
-            ContainerFacts, DigestFacts, EventLine, Explanation, Outcome, Reason, Row, Rule,
-            RunningFacts, StampFacts, Status, Unseen,
+            ContainerFacts, DigestFacts, EventLine, Explanation, IdleLabel, Outcome, Reason, Row,
+            Rule, RunningFacts, StampFacts, Status, Unseen,
         },
     },
     policy::{Ineligible, Uncounted},
@@ -161,6 +161,7 @@ fn the_fields_of_an_explanation_are_told() {
         workload: Some(text()),
         ready: true,
         left_alone: reason(),
+        idle_label: Some(text()),
         containers: vec![container],
         outdated: true,
         since: Some(at),
@@ -193,6 +194,10 @@ fn the_fields_of_a_status_are_told() {
         containers: vec![row],
         unseen: unseen(),
         not_enabled: Some(text()),
+        idle_labels: vec![IdleLabel {
+            namespace: text(),
+            value: text(),
+        }],
     };
     check_fields("## JSON of `status`", &serde_json::to_value(&all).unwrap());
 }

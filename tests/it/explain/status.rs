@@ -43,7 +43,7 @@ async fn every_container_of_opted_in_namespaces_has_its_line() {
     assert_eq!((outcome.code, &*outcome.stdout), (Some(0), ""), "{outcome}");
     assert_eq!(
         outcome.stderr,
-        "The namespace other has not opted in: kubectl label namespace other podrefresh.io/enabled=true\n"
+        "The namespace other has not opted in: kubectl label --overwrite namespace other podrefresh.io/enabled=true\n"
     );
 }
 
