@@ -223,10 +223,10 @@ pub struct Row {
     pub registry: Option<String>,
     /// S: the digest stamped at admission.
     pub stamp: Option<String>,
-    /// The verdict; absent where the container follows no tag.
+    /// The verdict; absent where the controller asks for no tag.
     pub verdict: Option<&'static str>,
     /// The label of why the container stays as it is: of what holds an outdated pod, of why a pod is left alone or
-    /// a container does not count, of why the registry gives no digest.
+    /// a container does not count, of why its verdict is unknown.
     pub reason: Option<&'static str>,
     /// Since when it is outdated, if an Event tells.
     pub since: Option<Timestamp>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use podrefresh::{
     explain::{
-        Part,
+        Open, Part,
         report::{
             ContainerFacts, DigestFacts, EventLine, Explanation, IdleLabel, Outcome, Reason, Row,
             Rule, RunningFacts, StampFacts, Status, Unseen,
@@ -14,6 +14,7 @@ use podrefresh::{
 };
 use serde_json::Value;
 
+use crate::reasons::labels;
 use crate::support::{
     files::read,
     help,
@@ -51,6 +52,16 @@ fn the_labels_told_are_the_programs() {
         "### Why a container does not count",
         &Uncounted::ALL.map(Uncounted::label),
     );
+    check(
+        PAGE,
+        "### Why a verdict is unknown",
+        &Open::ALL.map(Open::label),
+    );
+    let owners = labels("src/cluster/owners.rs", "OwnerError");
+    // Who is none of the kinds that are looked at has no outdated pods.
+    let owners = owners.iter().map(|label| &**label);
+    let owners: Vec<&str> = owners.filter(|label| *label != "owner_foreign").collect();
+    check(PAGE, "### Why an owner is not known", &owners);
     check(
         PAGE,
         "### What may not be seen",
