@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 
 use self::order::{Order, Wanted};
+use super::print;
 use crate::{
     app, cli,
     error::Chain,
@@ -34,14 +35,13 @@ pub(super) async fn run(flags: cli::Digest) -> anyhow::Result<()> {
         .buffered(AT_ONCE);
     let mut failed = 0_usize;
     while let Some(answer) = answers.next().await {
-        let written = match answer {
-            Ok(text) => writeln!(std::io::stdout(), "{text}"),
+        match answer {
+            Ok(text) => print(&format!("{text}\n"))?,
             Err(error) => {
                 failed += 1;
-                writeln!(std::io::stderr(), "{error}")
+                writeln!(std::io::stderr(), "{error}").context("cannot print")?;
             }
-        };
-        written.context("cannot print")?;
+        }
     }
     anyhow::ensure!(
         failed == 0,

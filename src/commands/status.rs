@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::look::explainer;
+use super::{look::explainer, print};
 use crate::{
     cli::{Status, StatusOutput},
     explain::{
@@ -29,8 +28,7 @@ pub(super) async fn run(flags: Status) -> anyhow::Result<()> {
         StatusOutput::Wide => table::status(&found, true, now),
         StatusOutput::Json => format!("{:#}\n", serde_json::to_value(&found)?),
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).context("cannot print")?;
+    print(&text)?;
     let mut aside = std::io::stderr().lock();
     for line in asides(&found, namespace) {
         // Standard error may be closed; there is nobody left to tell.
