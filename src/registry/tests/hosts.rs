@@ -4,7 +4,7 @@ mod clients;
 mod trust;
 
 use super::{
-    tls::{Authority, NAME},
+    tls::{Authority, NAME, OwnRoot},
     *,
 };
 use crate::observe::metrics::Reason;

@@ -43,6 +43,21 @@ async fn a_private_authority_is_trusted_for_its_registry() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signs_itself_is_its_own_authority() {
+    let own = OwnRoot::new(NAME, 2999);
+    let pem = own.pem();
+    for (files, expected) in [
+        (&[("hosts.toml", "")][..], Err("tls")),
+        (
+            &[("hosts.toml", "ca = 'domain.crt'"), ("domain.crt", &pem)],
+            Ok(()),
+        ),
+    ] {
+        assert_eq!(trust(own.server(), files).await, expected, "{files:?}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_verified_where_that_is_written() {
     let ours = Authority::new();
     for (name, year) in [(NAME, 2999), ("other.test", 2999), (NAME, 2001)] {
