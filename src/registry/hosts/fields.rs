@@ -107,8 +107,8 @@ impl TryFrom<String> for Capability {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match text.to_ascii_lowercase().as_str() {
             "resolve" => Ok(Self::Resolve),
-            "pull" | "push" => Ok(Self::Other),
-            _ => Err("expected pull, resolve or push"),
+            "pull" | "push" | "referrers" => Ok(Self::Other),
+            _ => Err("expected pull, resolve, push or referrers"),
         }
     }
 }

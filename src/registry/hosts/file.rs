@@ -149,7 +149,7 @@ mod tests {
             roots(file),
             "https://z.test/v2/ http://a.test:5000/v2/ !https://m.test/hub/v2/ https://registry-1.docker.io/v2/"
         );
-        assert_eq!(roots("capabilities = ['push']"), "!-");
+        assert_eq!(roots("capabilities = ['push', 'referrers']"), "!-");
         // Docker Hub does not answer under its own name; files that give it as the server abound.
         assert_eq!(
             roots("server = 'https://docker.io'"),
@@ -234,7 +234,7 @@ mod tests {
         );
         check("\n\n[host.'https://']", 3, "expected a host");
         let fly = "[host.'a.test']\ncapabilities = ['pull', 'fly']";
-        check(fly, 2, "pull, resolve or push");
+        check(fly, 2, "pull, resolve, push or referrers");
         check("[host.'a.test']\nskip_verify = 'yes'", 2, "boolean");
         check("[host.'a.test']\nca = 5", 2, "a string or a list");
         check("client = [['a']]", 1, "pairs of a certificate");
