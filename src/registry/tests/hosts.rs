@@ -192,6 +192,22 @@ async fn a_path_and_headers_go_to_their_host_only() {
 }
 
 #[tokio::test]
+async fn all_values_of_a_header_are_sent_and_none_instead_of_our_own() {
+    let server = Server::start(|request| match request.path() {
+        "/v2/" => Reply::new(200),
+        _ if request.header("x-tenant") == Some("a, b") => manifest(request),
+        _ => Reply::new(403),
+    })
+    .await;
+    let header = "[header]\nx-tenant = ['a', 'b']\naccept = 'text/html'";
+    let file = format!("server = '{}'\n{header}", server.root());
+    let world = World::new(&[("hosts.toml", &file)], &[]);
+    assert_eq!(world.outcome().await, Ok(server.host()));
+    let accept = &server.requests("HEAD ")[0];
+    assert!(!accept.header("accept").unwrap().contains("text/html"));
+}
+
+#[tokio::test]
 async fn folders_are_found_by_containerds_spellings() {
     let [own, with_port, other] = [
         Server::start(manifest).await,
