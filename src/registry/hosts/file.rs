@@ -49,7 +49,8 @@ struct File {
     override_path: bool,
     #[serde(default)]
     header: Headers,
-    dial_timeout: Option<DialTimeout>,
+    #[serde(default)]
+    dial_timeout: DialTimeout,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +65,8 @@ struct Table {
     override_path: bool,
     #[serde(default)]
     header: Headers,
-    dial_timeout: Option<DialTimeout>,
+    #[serde(default)]
+    dial_timeout: DialTimeout,
 }
 
 /// Reads a file: its hosts in order, and behind them the server.
@@ -98,7 +100,7 @@ impl Table {
             clients: self.client.0,
             skip_verify: self.skip_verify.unwrap_or(false),
             headers: self.header.0,
-            dial_timeout: self.dial_timeout.map(|DialTimeout(time)| time),
+            dial_timeout: self.dial_timeout.0,
         }
     }
 }
@@ -157,6 +159,25 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn check_dial_timeout(text: &str, expected: Option<Duration>) {
+        let text = format!("dial_timeout = '{text}'");
+        assert_eq!(parse(&text).unwrap()[0].dial_timeout, expected, "{text}");
+    }
+
+    #[test]
+    fn a_dial_timeout_is_written_as_in_go() {
+        check_dial_timeout("1s", Some(Duration::from_secs(1)));
+        check_dial_timeout("1m1.5s", Some(Duration::from_millis(61_500)));
+        check_dial_timeout("200us", Some(Duration::from_micros(200)));
+        for none in ["", "0", "0s"] {
+            check_dial_timeout(none, None);
+        }
+        for bad in ["5", "-1s", "PT5S", "5 seconds", "5s 1ms"] {
+            check(&format!("dial_timeout = '{bad}'"), 1, "such as 5s");
+        }
+    }
+
     #[test]
     fn a_path_may_be_the_root_itself() {
         for (path, expected) in [
@@ -177,10 +198,6 @@ mod tests {
         assert_eq!(of("ca = ['a', 'b']").authorities.len(), 2);
         assert_eq!(of("ca = []").authorities.len(), 0);
         assert!(of("skip_verify = true").skip_verify);
-        assert_eq!(
-            of("dial_timeout = '1s'").dial_timeout,
-            Some(Duration::from_secs(1))
-        );
         let headers = of("[header]\nx-a = ['1', '2']\nx-b = 'hunter2'").headers;
         assert_eq!(headers.get_all("x-a").iter().count(), 2);
         assert_eq!(headers.len(), 3);
@@ -243,7 +260,7 @@ mod tests {
         check("client = 5", 1, "or a list of such files");
         check("client = ['a', 5]", 1, "or a list of such files");
         check("client = [[['a', 'b']]]", 1, "or a list of such files");
-        check("dial_timeout = '0s'", 1, "such as 5s");
+        check("dial_timeout = 5", 1, "a string");
         check("[header]\nx = \"hunter2\\n\"", 1, "a header may hold");
         check("[header]\n'a b' = 'hunter2'", 1, "names of headers");
         check("host = 'a.test'", 1, "[host.");
