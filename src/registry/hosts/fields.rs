@@ -20,6 +20,8 @@ pub(super) struct Address(Url);
 #[derive(Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(super) enum Capability {
+    /// To give manifests and what they list.
+    Pull,
     /// To say what a tag means.
     Resolve,
     /// Nothing that matters here.
@@ -108,8 +110,9 @@ impl TryFrom<String> for Capability {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match text.to_ascii_lowercase().as_str() {
+            "pull" => Ok(Self::Pull),
             "resolve" => Ok(Self::Resolve),
-            "pull" | "push" | "referrers" => Ok(Self::Other),
+            "push" | "referrers" => Ok(Self::Other),
             _ => Err("expected pull, resolve, push or referrers"),
         }
     }

@@ -13,7 +13,7 @@ use super::fields::{Address, Capability, DialTimeout, Headers, Pairs, Paths, Tab
 pub(super) struct Written {
     /// The root of the API, with a slash at its end; `None` for the registry's own.
     pub(super) root: Option<Url>,
-    /// Whether it may say what a tag means.
+    /// Whether it may say what a tag means, and give it.
     pub(super) resolves: bool,
     pub(super) authorities: Vec<PathBuf>,
     /// Certificates and their keys, each two perhaps in one file.
@@ -91,11 +91,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Written>, NotHosts> {
 
 impl Table {
     fn at(self, address: Option<Address>) -> Written {
-        let resolves = self.capabilities.contains(&Capability::Resolve);
+        // As containerd asks for a tag: at hosts that may both. Nothing said is everything; and what is said of the
+        // registry's own address does not count where that is not written.
+        let wanted = [Capability::Pull, Capability::Resolve];
+        let resolves = self.capabilities.is_empty()
+            || address.is_none()
+            || wanted.iter().all(|word| self.capabilities.contains(word));
         Written {
             root: address.map(|address| address.root(self.override_path)),
-            // Nothing said is everything.
-            resolves: resolves || self.capabilities.is_empty(),
+            resolves,
             authorities: self.ca.map(|Paths(paths)| paths).unwrap_or_default(),
             clients: self.client.0,
             skip_verify: self.skip_verify.unwrap_or(false),
@@ -151,12 +155,32 @@ mod tests {
             roots(file),
             "https://z.test/v2/ http://a.test:5000/v2/ !https://m.test/hub/v2/ https://registry-1.docker.io/v2/"
         );
-        assert_eq!(roots("capabilities = ['push', 'referrers']"), "!-");
         // Docker Hub does not answer under its own name; files that give it as the server abound.
         assert_eq!(
             roots("server = 'https://docker.io'"),
             "https://registry-1.docker.io/v2/"
         );
+    }
+
+    #[test]
+    fn a_tag_is_looked_up_at_hosts_that_pull_and_resolve() {
+        for (words, expected) in [
+            ("", ""),
+            ("'pull', 'resolve'", ""),
+            ("'Resolve', 'push', 'referrers', 'PULL'", ""),
+            ("'pull'", "!"),
+            ("'resolve'", "!"),
+            ("'push', 'resolve'", "!"),
+            ("'push', 'referrers'", "!"),
+        ] {
+            let capabilities = format!("capabilities = [{words}]");
+            let host = format!("[host.'m.test']\n{capabilities}");
+            assert_eq!(roots(&host), format!("{expected}https://m.test/v2/ -"));
+            let server = format!("server = 's.test'\n{capabilities}");
+            assert_eq!(roots(&server), format!("{expected}https://s.test/v2/"));
+            // Without a server, they say nothing of the registry's own address.
+            assert_eq!(roots(&capabilities), "-");
+        }
     }
 
     #[track_caller]

@@ -208,6 +208,22 @@ async fn all_values_of_a_header_are_sent_and_none_instead_of_our_own() {
 }
 
 #[tokio::test]
+async fn without_a_server_the_registrys_own_address_is_asked_whatever_it_is_said_to_do() {
+    let (server, mirror) = (Server::start(manifest).await, Server::start(manifest).await);
+    let world = World::new(&[], &[]);
+    let text = format!(
+        "capabilities = ['pull']\n[host.'{}']\ncapabilities = ['pull']",
+        mirror.root()
+    );
+    let image = format!("{}/app", server.host());
+    let folder = server.host().replace(':', "_") + "_";
+    world.dir.write(&format!("{folder}/hosts.toml"), text);
+    let answer = world.ask(&image).await.unwrap();
+    assert_eq!(answer.trail.host(), server.host());
+    assert_eq!(mirror.count(""), 0);
+}
+
+#[tokio::test]
 async fn folders_are_found_by_containerds_spellings() {
     let [own, with_port, other] = [
         Server::start(manifest).await,
