@@ -49,8 +49,11 @@ impl Endpoint {
             Some(port) => format!("{name}:{port}").into(),
             None => name.into(),
         };
-        // As container runtimes have it: whoever is not the registry itself is told which one is meant.
-        let is_home = [registry, alias(registry)].contains(&&*host);
+        // As container runtimes have it: whoever is not the registry itself is told which one is meant. A port that
+        // is the scheme's own is not part of the URL any more.
+        let own = |registry| Url::parse(&format!("{}://{registry}/", root.scheme()));
+        let is_own = |registry| own(registry).is_ok_and(|own| own.origin() == root.origin());
+        let is_home = [registry, alias(registry)].into_iter().any(is_own);
         Self {
             host,
             root,
@@ -208,9 +211,13 @@ mod tests {
             ("https://ghcr.io/v2/", "ghcr.io"),
             ("http://ghcr.io/v2/", "ghcr.io"),
             ("http://ghcr.io:5000/v2/", "ghcr.io:5000"),
+            ("https://ghcr.io/v2/", "ghcr.io:443"),
+            ("http://ghcr.io/v2/", "ghcr.io:80"),
         ] {
             check_at(root, registry, &format!("{root}org/app/manifests/1"));
         }
+        let other_scheme = Endpoint::at(Url::parse("http://ghcr.io/v2/").unwrap(), "ghcr.io:443");
+        assert_eq!(other_scheme.base().query(), Some("ns=ghcr.io%3A443"));
         let elsewhere = Endpoint::at(Url::parse("https://ghcr.io:5000/v2/").unwrap(), "ghcr.io");
         assert_eq!(elsewhere.base().query(), Some("ns=ghcr.io"));
         assert_eq!(&*elsewhere.host, "ghcr.io:5000");
