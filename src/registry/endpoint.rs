@@ -96,6 +96,13 @@ impl Endpoint {
         self.below(&format!("{repository}/manifests/{reference}"))
     }
 
+    /// Returns what the API calls the repository of `image`: a mirror may have it in a folder, as its path says.
+    pub(super) fn repository(&self, image: &ImageRef) -> String {
+        let folder = self.root.path().split_once("/v2/");
+        let folder = folder.map_or("", |(_, folder)| folder);
+        format!("{folder}{}", image.repository())
+    }
+
     fn below(&self, path: &str) -> Url {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
@@ -221,6 +228,24 @@ mod tests {
         let elsewhere = Endpoint::at(Url::parse("https://ghcr.io:5000/v2/").unwrap(), "ghcr.io");
         assert_eq!(elsewhere.base().query(), Some("ns=ghcr.io"));
         assert_eq!(&*elsewhere.host, "ghcr.io:5000");
+    }
+
+    #[track_caller]
+    fn check_repository(root: &str, expected: &str) {
+        let image: ImageRef = "reg.test/org/app:1".parse().unwrap();
+        let endpoint = Endpoint::at(Url::parse(root).unwrap(), "reg.test");
+        assert_eq!(endpoint.repository(&image), expected, "{root}");
+    }
+
+    #[test]
+    fn a_path_behind_the_version_is_part_of_the_repository() {
+        check_repository("https://reg.test/v2/", "org/app");
+        check_repository("https://mirror.test/v2/proxy/", "proxy/org/app");
+        check_repository("https://mirror.test/v2/a/b/", "a/b/org/app");
+        check_repository("https://mirror.test/hub/v2/proxy/", "proxy/org/app");
+        check_repository("https://mirror.test/hub/v2/", "org/app");
+        // Where the API has its root is not said then.
+        check_repository("https://mirror.test/hub/", "org/app");
     }
 
     #[test]
