@@ -43,6 +43,18 @@ async fn a_private_authority_is_trusted_for_its_registry() {
 }
 
 #[tokio::test]
+async fn what_is_of_no_use_beside_it_takes_no_trust_from_an_authority() {
+    let ours = Authority::new();
+    let tls = || ours.server(NAME, 2999);
+    let file = ("hosts.toml", "ca = 'ca.pem'");
+    let useless = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
+    let bundle = format!("{useless}{}{useless}", ours.pem);
+    assert_eq!(trust(tls(), &[file, ("ca.pem", &bundle)]).await, Ok(()));
+    let nothing = trust(tls(), &[file, ("ca.pem", useless)]).await;
+    assert_eq!(nothing, Err("hosts_file"));
+}
+
+#[tokio::test]
 async fn a_certificate_that_signs_itself_is_its_own_authority() {
     let own = OwnRoot::new(NAME, 2999);
     let pem = own.pem();
