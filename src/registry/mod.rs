@@ -26,6 +26,7 @@ mod spared;
 mod tls;
 mod token;
 mod transport;
+mod trust;
 mod unanswered;
 
 use std::{sync::Arc, time::Duration};

@@ -4,6 +4,7 @@ mod fields;
 mod file;
 mod load;
 mod single;
+mod useless;
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ use crate::{
     memo::{Keep, Memo},
     observe::metrics::{Metrics, Reason},
 };
+
+use useless::Useless;
 
 pub use file::NotHosts;
 pub(super) use load::Address;
@@ -59,6 +62,7 @@ struct Inner {
     metrics: Metrics,
     /// What was last said about a folder.
     reported: Mutex<HashMap<PathBuf, String>>,
+    useless: useless::Told,
 }
 
 /// What the directory says about one registry. Equal pointers mean that nothing has changed.
@@ -96,6 +100,7 @@ impl Hosts {
             pools,
             metrics,
             reported: Mutex::default(),
+            useless: useless::Told::default(),
         };
         for entry in fs::read_dir(&inner.dir.0).into_iter().flatten().flatten() {
             let folder = entry.path();
@@ -153,12 +158,16 @@ impl Inner {
     /// Reads a folder, and says what is wrong with it once, until that changes; `known` is whether the registry can
     /// be asked all the same, as the folder said before.
     fn load(&self, folder: &Path, known: bool) -> Result<Vec<Address>, HostsFault> {
-        let loaded = load::load(folder).and_then(|addresses| {
-            for address in &addresses {
+        let loaded = load::load(folder).and_then(|loaded| {
+            for address in &loaded.addresses {
                 let pool = self.pools.of(&address.tls);
                 pool.map_err(|error| HostsFault::certificate(folder, error))?;
             }
-            Ok(addresses)
+            for Useless { bundle, count } in self.useless.news(folder, loaded.useless) {
+                let bundle = bundle.display();
+                warn!("Passed over {count} certificates in {bundle} that are of no use");
+            }
+            Ok(loaded.addresses)
         });
         let words = loaded.as_ref().err().map(|fault| Chain(fault).to_string());
         let last = {

@@ -10,6 +10,7 @@ mod login;
 mod manifests;
 mod moved;
 mod providers;
+mod scopes;
 mod server;
 mod sharing;
 mod tls;
