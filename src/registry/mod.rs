@@ -18,6 +18,7 @@ mod pem;
 mod place;
 mod platform;
 mod pool;
+mod proxy;
 mod resolver;
 mod retry_after;
 mod session;
@@ -47,6 +48,7 @@ pub use manifest::Deciding;
 pub use pem::BadPem;
 pub use platform::BuiltFor;
 pub use pool::{Network, NetworkError};
+pub use proxy::{BadProxy, Proxies};
 pub use resolver::{Resolver, Settings};
 pub use unanswered::Unanswered;
 

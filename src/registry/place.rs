@@ -215,10 +215,10 @@ impl Places {
         let (transport, tokens) = if is_plain {
             (self.transport.clone(), Arc::clone(&self.tokens))
         } else {
-            let clients = self.pools.of(&address.tls);
-            let clients = clients.map_err(|error| Fault::of_request(error, None))?;
+            let client = self.pools.of(&address.tls);
+            let client = client.map_err(|error| Fault::of_request(error, None))?;
             let headers = address.headers.clone();
-            let transport = self.transport.over(clients, endpoint.root(), headers);
+            let transport = self.transport.over(client, endpoint.root(), headers);
             // Its token service is trusted as the registry itself, and by no other registry's rules.
             let tokens = Tokens::new(transport.clone(), self.limits.lookup_timeout);
             (transport, Arc::new(tokens))

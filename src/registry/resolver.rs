@@ -11,6 +11,7 @@ use super::{
     hosts::{Hosts, HostsDir, RegistryUrl},
     place::{Limits, Place, Places, Told},
     pool::Pools,
+    proxy::Proxies,
     session::{Found, Session},
     tls::Tls,
     transport::Transport,
@@ -45,6 +46,8 @@ pub struct Settings {
     pub per_host: usize,
     /// What connections depend on.
     pub network: Network,
+    /// What is between us and registries and their token services.
+    pub proxies: Proxies,
     /// Where registries are asked, if not at their own addresses.
     pub hosts: Option<HostsDir>,
     /// The one address that all of them are asked at, instead.
@@ -83,6 +86,7 @@ impl Default for Settings {
             secrets_max_age: Duration::from_secs(30),
             per_host: 16,
             network: Network::default(),
+            proxies: Proxies::default(),
             hosts: None,
             endpoint: None,
         }
@@ -100,9 +104,10 @@ impl Resolver {
     ) -> Result<Self, NetworkError> {
         // A host that lets connections hang leaves time for its error to be told.
         let connect_timeout = settings.lookup_timeout / 2;
-        let pools = Arc::new(Pools::new(&settings.network, connect_timeout)?);
-        let clients = pools.of(&Tls::default()).map_err(NetworkError::Client)?;
-        let transport = Transport::new(clients, metrics.clone());
+        let pools = Pools::new(&settings.network, settings.proxies, connect_timeout)?;
+        let pools = Arc::new(pools);
+        let client = pools.of(&Tls::default()).map_err(NetworkError::Client)?;
+        let transport = Transport::new(client, metrics.clone());
         let hosts =
             (settings.hosts).map(|dir| Hosts::new(dir, Arc::clone(&pools), metrics.clone()));
         let limits = Limits {

@@ -10,6 +10,7 @@ mod login;
 mod manifests;
 mod moved;
 mod providers;
+mod proxy;
 mod server;
 mod sharing;
 mod tls;
