@@ -14,13 +14,11 @@ use super::{
     Fault,
     accounts::{Account, Accounts},
     challenge::Scheme,
+    get_only::GetOnly,
     silence::{Leave, Silence},
     spared::Spared,
 };
 use crate::credentials::Candidate;
-
-/// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
-const GET_ONLY: Duration = Duration::from_secs(60 * 60);
 
 /// What a host said of how to log in is not asked for again for so long, though nobody gets in by it.
 const LOGIN_HOLDS: Duration = Duration::from_secs(60);
@@ -37,6 +35,8 @@ const BURST: u32 = 16;
 pub(super) struct Host {
     /// Whose rate of requests it limits.
     pub(super) accounts: Accounts,
+    /// Where it tells no digests by HEAD.
+    pub(super) get_only: GetOnly,
     permits: Semaphore,
     met: OnceCell<()>,
     state: Mutex<State>,
@@ -58,7 +58,6 @@ struct State {
     scheme: Option<Arc<Scheme>>,
     /// When it said so last.
     scheme_told: Option<Instant>,
-    get_only_until: Option<Instant>,
     spared: Spared,
     silence: Silence,
     /// When the next lookup would go if all went evenly.
@@ -70,6 +69,7 @@ impl Host {
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
             accounts: Accounts::default(),
+            get_only: GetOnly::default(),
             permits: Semaphore::new(concurrency),
             met: OnceCell::new(),
             // When all that may be under way came to nothing, more of them will hardly do better.
@@ -150,17 +150,6 @@ impl Host {
         told.is_none_or(|told| LOGIN_HOLDS <= told.elapsed())
     }
 
-    /// Says whether HEAD is known to be of no use here.
-    pub(super) fn is_get_only(&self) -> bool {
-        let until = self.lock().get_only_until;
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// Takes note that HEAD is of no use here.
-    pub(super) fn note_get_only(&self) {
-        self.lock().get_only_until = Some(Instant::now() + GET_ONLY);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,7 +178,6 @@ impl State {
         Self {
             scheme: None,
             scheme_told: None,
-            get_only_until: None,
             spared: Spared::default(),
             silence: Silence::new(concurrency),
             next_turn: None,
@@ -377,16 +365,5 @@ mod tests {
             assert!(host.may_want_another_login());
             host.learn(&Scheme::Basic);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn head_gets_another_chance() {
-        let host = Host::new(1);
-        assert!(!host.is_get_only());
-        host.note_get_only();
-        advance(GET_ONLY - SECOND).await;
-        assert!(host.is_get_only());
-        advance(SECOND).await;
-        assert!(!host.is_get_only());
     }
 }

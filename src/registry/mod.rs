@@ -10,6 +10,7 @@ mod endpoint;
 mod fault;
 #[doc(hidden)]
 pub mod fuzz;
+mod get_only;
 mod host;
 mod hosts;
 mod known;

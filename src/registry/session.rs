@@ -222,6 +222,7 @@ impl Session {
             transport: &self.transport,
             host: &self.host,
             url,
+            repository: self.image.repository(),
             authorization: pass.header.as_ref(),
             account: pass.account,
             source: &candidate.source,
