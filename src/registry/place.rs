@@ -8,7 +8,6 @@ use tracing::debug;
 
 use super::{
     Fault,
-    accounts::Account,
     endpoint::Endpoint,
     host::Host,
     hosts::{Address, Hosts, Reading, RegistryUrl},
@@ -303,10 +302,9 @@ impl Round {
             image: Arc::clone(&self.image),
         });
         let answer = async {
-            let first = self.candidates.in_turn().next();
-            let account =
-                first.map_or(Account::Anonymous, |(_, first)| spot.host.account_of(first));
-            let mut turn = spot.host.enter(account, after).await?;
+            let accounts = self.candidates.in_turn().map(|(_, candidate)| candidate);
+            let accounts = spot.host.accounts_of(accounts);
+            let mut turn = spot.host.enter(&accounts, after).await?;
             // Thousands may wait for their turn: what asking takes is kept only by those that ask.
             let answer = timeout(after, Box::pin(ask(session))).await;
             let answer = answer.unwrap_or(Err(Fault::Timeout { after }));

@@ -35,6 +35,9 @@ const MANIFESTS: u64 = 8 << 20;
 /// Manifests that nobody asked for so long leave the memory.
 const MANIFEST_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A limit lasts, and is met by each image of a registry: secrets are not read anew for it more often than that.
+const LIMITED: Duration = Duration::from_secs(30);
+
 /// How lookups are made.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -229,16 +232,20 @@ impl Resolver {
         hit: &Hit<Told<T>>,
         denied: &Candidates,
     ) -> Option<Arc<Candidates>> {
-        let denial = hit.value.answer.as_ref().err();
-        let denial = denial.filter(|fault| fault.is_denial())?;
+        let fault = hit.value.answer.as_ref().err()?;
         // Those that were read since that question have nothing new to say.
         let since = hit.asked.elapsed();
-        let keychain = &self.inner.keychain;
-        let fresh = match denial.root() {
+        let (keychain, has_secrets) = (&self.inner.keychain, !lookup.identity.secrets.is_empty());
+        let fresh = match fault.root() {
             // Another secret may see the image. What a credential provider says again would see no more.
-            Fault::NotFound if lookup.identity.secrets.is_empty() => return None,
-            Fault::NotFound => self.candidates(image, lookup, since).await,
-            _ => keychain.renewed(image, &lookup.identity, since).await?,
+            Fault::NotFound if has_secrets => self.candidates(image, lookup, since).await,
+            Fault::NotFound => return None,
+            // Nor would it be another's account.
+            _ if fault.is_limit() && has_secrets => {
+                self.candidates(image, lookup, since.max(LIMITED)).await
+            }
+            _ if fault.is_denial() => keychain.renewed(image, &lookup.identity, since).await?,
+            _ => return None,
         };
         (fresh.fingerprint() != denied.fingerprint()).then_some(fresh)
     }
