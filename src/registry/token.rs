@@ -101,10 +101,10 @@ impl Tokens {
         };
         let ask = |_| {
             let (transport, limit) = (self.transport.clone(), self.timeout);
-            let request = request(&key, &candidate.credential);
+            let (first, second) = requests(&key, &candidate.credential);
             let host: Arc<str> = key.realm.host_str().unwrap_or_default().into();
             async move {
-                let asked = timeout(limit, exchange(&transport, request)).await;
+                let asked = timeout(limit, exchange(&transport, first, second)).await;
                 let found = asked.unwrap_or(Err(Fault::Timeout { after: limit }));
                 found.map_err(|source| Fault::TokenService {
                     host,
@@ -125,28 +125,46 @@ fn bytes(key: &Key, token: &Result<Token, Fault>) -> usize {
     key.realm.as_str().len() + service + key.scope.len() + token
 }
 
-/// Returns the request that exchanges `credential` for a token.
-fn request(key: &Key, credential: &Credential) -> Request {
-    let mut query = vec![("scope", key.scope.as_str())];
-    query.extend(key.service.as_deref().map(|service| ("service", service)));
-    if let Credential::Identity(token) = credential {
-        // OAuth2, as the distribution project's oauth specification has it.
-        query.extend([
+/// Returns the request that exchanges `credential` for a token, and the one for services that do not know the first.
+fn requests(key: &Key, credential: &Credential) -> (Request, Option<Request>) {
+    match credential {
+        Credential::Identity(token) => {
+            // As containerd has it: whoever takes no form may take the token for a password.
+            let password = Credential::Basic {
+                username: "".into(),
+                password: token.clone(),
+            };
+            (by_form(key, token), Some(by_query(key, &password)))
+        }
+        credential => (by_query(key, credential), None),
+    }
+}
+
+fn question(key: &Key) -> impl Iterator<Item = (&str, &str)> {
+    let service = key.service.as_deref().map(|service| ("service", service));
+    std::iter::once(("scope", key.scope.as_str())).chain(service)
+}
+
+/// Returns a request by OAuth2, as the distribution project's oauth specification has it.
+fn by_form(key: &Key, token: &str) -> Request {
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(question(key))
+        .extend_pairs([
             ("grant_type", "refresh_token"),
             ("client_id", "podrefresh"),
             ("refresh_token", token),
-        ]);
-        let form = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(query)
-            .finish();
-        let mut request = Request::new(Method::POST, key.realm.clone());
-        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers_mut().insert(CONTENT_TYPE, form_type);
-        *request.body_mut() = Some(form.into());
-        return request;
-    }
+        ])
+        .finish();
+    let mut request = Request::new(Method::POST, key.realm.clone());
+    let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().insert(CONTENT_TYPE, form_type);
+    *request.body_mut() = Some(form.into());
+    request
+}
+
+fn by_query(key: &Key, credential: &Credential) -> Request {
     let mut url = key.realm.clone();
-    url.query_pairs_mut().extend_pairs(query);
+    url.query_pairs_mut().extend_pairs(question(key));
     let mut request = Request::new(Method::GET, url);
     let json = HeaderValue::from_static("application/json");
     request.headers_mut().insert(ACCEPT, json);
@@ -156,8 +174,17 @@ fn request(key: &Key, credential: &Credential) -> Request {
     request
 }
 
-async fn exchange(transport: &Transport, request: Request) -> Result<Token, Fault> {
-    let response = transport.send(request).await?;
+/// Asks by the first request, or by the second where the service does not understand the first.
+async fn exchange(
+    transport: &Transport,
+    first: Request,
+    second: Option<Request>,
+) -> Result<Token, Fault> {
+    let mut response = transport.send(first).await?;
+    // containerd's list of what registries answer that take no form.
+    if let (400 | 401 | 404, Some(second)) = (response.status().as_u16(), second) {
+        response = transport.send(second).await?;
+    }
     match response.status() {
         StatusCode::OK => Token::decode(&read_body(response, MAX_BODY).await?),
         // Some services answer a wrong password so.

@@ -5,6 +5,7 @@ mod answers;
 mod faults;
 mod hidden;
 mod hosts;
+mod identity;
 mod limits;
 mod login;
 mod manifests;
