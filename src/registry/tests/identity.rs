@@ -55,3 +55,19 @@ async fn it_is_a_password_where_forms_are_not_taken() {
     check(403, 200, "forbidden", [1, 0]).await;
     check(500, 200, "unavailable", [3, 0]).await;
 }
+
+#[tokio::test]
+async fn it_comes_behind_the_password_of_its_entry() {
+    let registry = Server::start(|request| match request.authorization() {
+        Some(shown) if shown == basic("right") => manifest(request),
+        _ => Reply::new(401).header("WWW-Authenticate", "Basic realm=x"),
+    })
+    .await;
+    let auth = STANDARD.encode("ann:right");
+    let config = json!({"auths": {registry.host(): {"identitytoken": "ended", "auth": auth}}});
+    let api = Server::start(move |_| secret(&config)).await;
+    let lookup = lookup(&registry, "app:1", "shop", &["pull"]);
+    let resolver = resolver(Some(&api)).for_nodes();
+    assert!(resolver.digest(&lookup, Duration::ZERO).await.is_ok());
+    assert_eq!(registry.count("HEAD "), 1);
+}
