@@ -37,7 +37,6 @@ pub(super) struct Places {
     known: Cache<Arc<str>, Arc<Place>>,
     hosts: Arc<KnownHosts>,
     limits: Limits,
-    metrics: Metrics,
 }
 
 /// How hosts are asked.
@@ -91,8 +90,6 @@ pub(super) struct Round {
     image: Arc<ImageRef>,
     candidates: Arc<Candidates>,
     limit: Duration,
-    hosts: Arc<KnownHosts>,
-    metrics: Metrics,
 }
 
 impl Places {
@@ -102,8 +99,11 @@ impl Places {
         pools: Arc<Pools>,
         transport: Transport,
         limits: Limits,
-        metrics: Metrics,
+        metrics: &Metrics,
     ) -> Self {
+        let hosts: Arc<KnownHosts> = Arc::default();
+        let known = Arc::clone(&hosts);
+        metrics.registry_allowance.is(move || known.least_allowed());
         Self {
             dir,
             endpoint: None,
@@ -114,9 +114,8 @@ impl Places {
                 .max_capacity(CAPACITY)
                 .time_to_idle(IDLE)
                 .build(),
-            hosts: Arc::default(),
+            hosts,
             limits,
-            metrics,
         }
     }
 
@@ -154,8 +153,6 @@ impl Places {
             image: Arc::clone(image),
             candidates: Arc::clone(candidates),
             limit: self.limits.lookup_timeout,
-            hosts: Arc::clone(&self.hosts),
-            metrics: self.metrics.clone(),
         }
     }
 
@@ -308,7 +305,6 @@ impl Round {
             // Thousands may wait for their turn: what asking takes is kept only by those that ask.
             let answer = timeout(after, Box::pin(ask(session))).await;
             let answer = answer.unwrap_or(Err(Fault::Timeout { after }));
-            self.show_allowance();
             turn.note(&answer);
             answer
         };
@@ -322,18 +318,6 @@ impl Round {
             );
         }
         answer
-    }
-
-    /// Shows how little the most used up account has left at its host.
-    fn show_allowance(&self) {
-        let left = self.hosts.all().into_iter().filter_map(|host| {
-            let allowance = host.accounts.least()?;
-            // Beyond 2^53 nobody counts.
-            Some(allowance.remaining as f64)
-        });
-        let least = left.min_by(f64::total_cmp);
-        let gauge = &self.metrics.registry_allowance;
-        gauge.set(least.unwrap_or(f64::NAN));
     }
 }
 

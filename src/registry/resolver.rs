@@ -122,7 +122,7 @@ impl Resolver {
         Ok(Self {
             inner: Arc::new(Inner {
                 keychain,
-                places: Places::new(hosts, pools, transport, limits, metrics.clone())
+                places: Places::new(hosts, pools, transport, limits, &metrics)
                     .with_endpoint(settings.endpoint),
                 answers,
                 manifests,
