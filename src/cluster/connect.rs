@@ -309,6 +309,17 @@ mod tests {
         assert!(error.is_transient());
     }
 
+    #[tokio::test]
+    async fn a_cluster_behind_a_proxy_is_asked_through_it() {
+        let proxied = KUBECONFIG.replace(
+            "http://127.0.0.1:1\"",
+            "https://192.0.2.1:6443\",\"proxy-url\":\"http://127.0.0.1:1\"",
+        );
+        let behind = by_file(Some(&proxied), None).await.unwrap();
+        let text = Chain(&behind.check().await.unwrap_err()).to_string();
+        assert!(text.contains("Connection refused"), "{text}");
+    }
+
     #[test]
     fn the_variable_comes_before_the_home() {
         #[track_caller]
