@@ -193,7 +193,7 @@ impl<'a> Scene<'a> {
         let desired = match &group.workload {
             Ok(workload) => Some(workload.desired),
             Err(OwnerError::Unread { .. }) => {
-                let staying = members.iter().filter(|member| !member.pod.terminating);
+                let staying = members.iter().filter(|member| member.pod.stays());
                 u32::try_from(staying.count()).ok()
             }
             Err(_) => None,

@@ -250,7 +250,7 @@ impl Subject<'_> {
             let is_late = signed(deadline) <= now.duration_since(pod.created);
             !matches!(member.standing, Standing::Outdated(_))
                 && !pod.ready
-                && !pod.terminating
+                && pod.stays()
                 && is_late
         });
         let stuck: Vec<&str> = stuck.map(|member| &*member.pod.name).collect();

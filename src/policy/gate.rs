@@ -223,9 +223,9 @@ impl<'a> Workload<'a> {
 }
 
 impl Member<'_> {
-    /// Says whether it is on its way out, for our sake or another's.
+    /// Says whether it is on its way out, for our sake or another's, or has ended.
     const fn is_going(&self) -> bool {
-        self.evicted || self.pod.terminating
+        self.evicted || !self.pod.stays()
     }
 
     /// Says whether it stays, and has not become ready in all the time it was given.

@@ -71,9 +71,17 @@ impl Pod {
         self.name.rsplit_once('-')?.1.parse().ok()
     }
 
-    /// Says whether it can serve: ready, and not on its way out.
+    /// Says whether it is one of its owner's pods, and will be: neither on its way out, nor one that has ended.
+    ///
+    /// A ReplicaSet has made another in the place of one that was evicted by its node (`Evicted`, `OutOfcpu`, a node
+    /// that shut down), and leaves that lying.
+    pub const fn stays(&self) -> bool {
+        !self.terminating && !matches!(self.phase, Phase::Over)
+    }
+
+    /// Says whether it can serve: ready, and one that stays.
     pub const fn is_available(&self) -> bool {
-        self.ready && !self.terminating
+        self.ready && self.stays()
     }
 }
 

@@ -123,7 +123,7 @@ impl Term<'_> {
 mod tests {
     use super::*;
     use crate::{
-        policy::fixture::Fixture,
+        policy::{Phase, fixture::Fixture},
         refresh::fixture::{Stage, deployment, limits, owned_by, runs, seconds, wall},
     };
 
@@ -199,6 +199,15 @@ mod tests {
             101 + DEADLINE,
             Some(End::Halted),
         );
+    }
+
+    #[test]
+    fn a_replacement_that_has_ended_is_none_any_more() {
+        let dead = || pod("b", 0, false, 101).with(|pod| pod.phase = Phase::Over);
+        let fresh = |name| pod(name, 1, true, 0);
+        check(2, vec![fresh("a"), dead()], 101 + DEADLINE, None);
+        let pods = vec![fresh("a"), dead(), fresh("c")];
+        check(2, pods, 101 + DEADLINE, Some(End::Refreshed));
     }
 
     #[test]

@@ -199,14 +199,14 @@ impl Group {
         is_needed.then(|| Template::new(workload, self.outdated(scene)))
     }
 
-    /// Returns its pods that are not on their way out, and what their verdicts come to.
+    /// Returns its pods that stay, and what their verdicts come to.
     pub(super) fn staying<'a>(
         &self,
         scene: Scene<'a>,
     ) -> impl Iterator<Item = (&'a Arc<Pod>, survey::Standing)> {
         (self.members.iter())
             .map(move |&index| (&scene.pods[index], scene.survey.standings[index]))
-            .filter(|(pod, _)| !pod.terminating)
+            .filter(|(pod, _)| pod.stays())
     }
 
     /// Says whether it has `desired` pods, all of which run what their tags mean and are ready.
@@ -242,7 +242,7 @@ impl Group {
             .min()
     }
 
-    /// Says whether it has no pod but such as are on their way out.
+    /// Says whether it has no pod that stays.
     pub(super) fn is_empty(&self, scene: Scene<'_>) -> bool {
         self.staying(scene).next().is_none()
     }

@@ -5,7 +5,7 @@ use crate::{
     cluster::{CallError, Seen, Workload, WorkloadKind},
     explain::judge::Judged,
     policy::{
-        Container, Namespace, Running, Verdict,
+        Container, Namespace, Phase, Running, Verdict,
         fixture::{container, digest, pod},
     },
 };
@@ -63,6 +63,9 @@ fn check<T: PartialEq + std::fmt::Debug>(
     let seen = (pods.iter().enumerate()).map(|(nth, (created, ready, outdated))| {
         let pod = pod(&format!("web-{nth}")).with(|pod| {
             (pod.created, pod.ready) = (at(*created), *ready);
+            if *created == DEAD.0 {
+                pod.phase = Phase::Over;
+            }
             pod.containers = Box::new([runs(*outdated)]);
         });
         Seen {
@@ -154,6 +157,9 @@ fn check_holds(
 const OLD: Sort = (100, true, true);
 const NEW: Sort = (100, true, false);
 
+/// One that has ended, and is left lying.
+const DEAD: Sort = (1, false, false);
+
 #[test]
 fn what_no_event_tells_of_is_unconfirmed() {
     check_holds(&[OLD], vec![], &[], &[Some(Hold::Unconfirmed)]);
@@ -178,6 +184,15 @@ fn what_surely_holds_comes_before_what_is_not_known() {
     let expected = [Some(Hold::Unconfirmed), Some(Hold::Pace)];
     check_holds(&[OLD, OLD], vec![], &[], &expected);
     check_holds(&[NEW, OLD], vec![outdated(9_000, 2)], &[], &[None]);
+    // Nor is a pod waited for that has ended.
+    check(
+        &[NEW, OLD, DEAD],
+        vec![outdated(9_000, 2)],
+        &[],
+        Ok(2),
+        |scene, group| scene.holds(group),
+        vec![(1, None)],
+    );
 }
 
 #[test]
@@ -266,7 +281,14 @@ fn a_workload_that_cannot_be_read_is_taken_to_want_its_pods() {
         name: name.clone(),
         source: CallError::Timeout(Duration::from_secs(1)),
     };
-    check(&[OLD, NEW], vec![], &[], Err(unread), desired, Some(2));
+    check(
+        &[OLD, NEW, DEAD],
+        vec![],
+        &[],
+        Err(unread),
+        desired,
+        Some(2),
+    );
     let gone = OwnerError::Gone {
         kind,
         namespace,

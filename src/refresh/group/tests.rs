@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     policy::{
-        PullPolicy,
+        Phase, PullPolicy,
         fixture::{Fixture, digest},
         gate::Standing,
     },
@@ -87,6 +87,11 @@ fn a_workload_that_is_being_replaced_stays_a_group_until_it_is_fresh() {
     assert!(fresh(2) && fresh(1) && !fresh(3));
 }
 
+/// Has a pod end, as when its node is short of memory.
+fn dead(pod: &mut Pod) {
+    (pod.phase, pod.ready) = (Phase::Over, false);
+}
+
 /// Checks whether a workload of two pods counts as fresh.
 #[track_caller]
 fn check_fresh(other: Fixture, expected: bool) {
@@ -108,6 +113,7 @@ fn fresh_is_what_runs_its_tag_and_is_ready() {
     check_fresh(runs("b", "web", 0), false);
     check_fresh(runs("b", "web", 1).with(|pod| pod.ready = false), false);
     check_fresh(runs("b", "web", 2).with(|pod| pod.terminating = true), true);
+    check_fresh(runs("b", "web", 2).with(dead), true);
 }
 
 /// Checks how many pods a workload of three is taken to want.
@@ -115,6 +121,7 @@ fn fresh_is_what_runs_its_tag_and_is_ready() {
 fn check_desired(prepare: impl FnOnce(&mut Memory, Instant), expected: Option<u32>) {
     let mut pods: Vec<Fixture> = ["a", "b", "c"].map(|name| runs(name, "web", 2)).into();
     pods.push(runs("d", "web", 2).with(|pod| pod.terminating = true));
+    pods.push(runs("e", "web", 2).with(dead));
     let stage = Stage::new(pods).confirmed(1);
     let (scene, mut memory) = (stage.scene(), memory());
     prepare(&mut memory, stage.now());

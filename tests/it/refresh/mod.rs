@@ -36,6 +36,7 @@ use crate::support::{
 
 mod budgets;
 mod crowd;
+mod dead;
 mod faults;
 mod left_alone;
 mod midway;

@@ -128,6 +128,19 @@ fn a_rollout_whose_own_pods_are_outdated_and_fail_gets_its_fix() {
 }
 
 #[test]
+fn a_pod_that_has_ended_keeps_no_restart_away() {
+    check(UNDER_WAY, "R R r+ ux@", "restart restart restart -");
+    check(DONE, "R R R cx@", "restart restart restart -");
+    let stateful = scene(OwnerKind::StatefulSet, "restart", "R R ux").rolls(DONE);
+    assert_eq!(stateful.fates(Some(3)), "restart restart -");
+    // It tells of no rollout either.
+    let other = scene(OwnerKind::ReplicaSet, "restart", "r R cx").of_another_set(2);
+    assert_eq!(other.fates(Some(3)), "restart restart -");
+    let other = scene(OwnerKind::ReplicaSet, "restart", "R c Ux").of_another_set(2);
+    assert_eq!(other.fates(Some(2)), "pace - -");
+}
+
+#[test]
 fn a_short_progress_deadline_makes_rollouts_fail_soon() {
     let fates = |progress| {
         let scene = scene(OwnerKind::ReplicaSet, "restart", "R R r*").rolls(UNDER_WAY);
