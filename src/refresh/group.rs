@@ -134,8 +134,8 @@ pub(super) fn groups(scene: Scene<'_>, memory: &Memory) -> Vec<Group> {
 impl Group {
     /// Returns the group as the gate sees it. `recent` is how many pods of its namespace went lately.
     ///
-    /// While it is not known how many pods the workload wants, it is assumed that none is missing: then
-    /// pods that others hold back already cost no call, and any other is only let go after a reading.
+    /// While it is not known how many pods the workload wants, it is assumed that none is missing and none too many. No
+    /// pod is let go on that, nor held back by the pace for long: the workload is read for either.
     pub(super) fn view<'a>(
         &self,
         scene: Scene<'a>,
@@ -165,11 +165,10 @@ impl Group {
                 },
             }
         };
-        let desired = if memory.owners.hold(&self.owner.uid, scene.now) {
-            None
-        } else {
-            let known = uid.and_then(|uid| memory.desired(uid, scene.now));
-            known.or_else(|| u32::try_from(self.staying(scene).count()).ok())
+        let assumed = || u32::try_from(self.staying(scene).count()).ok();
+        let desired = match self.is_unread(scene, memory) {
+            true => None,
+            false => self.desired(scene, memory).or_else(assumed),
         };
         gate::Workload {
             desired,
@@ -183,6 +182,29 @@ impl Group {
                 .map(Workload::is_single),
             rollouts: template.as_ref().map(Template::rollouts),
             members: self.members.iter().map(member).collect(),
+        }
+    }
+
+    /// Returns how many pods its workload wants, if that was read lately enough.
+    fn desired(&self, scene: Scene<'_>, memory: &Memory) -> Option<u32> {
+        let staying = self.staying(scene).count();
+        memory.desired(self.workload.as_deref()?, staying, scene.now)
+    }
+
+    /// Says whether its workload could not be read, and it is too early to try again.
+    fn is_unread(&self, scene: Scene<'_>, memory: &Memory) -> bool {
+        memory.owners.hold(&self.owner.uid, scene.now)
+    }
+
+    /// Says whether it is only assumed how many pods its workload wants.
+    pub(super) fn is_assumed(&self, scene: Scene<'_>, memory: &Memory) -> bool {
+        !self.is_unread(scene, memory) && self.desired(scene, memory).is_none()
+    }
+
+    /// Has its reading, which is of just now and holds ready pods back by the pace, kept for a while.
+    pub(super) fn note_paced(&self, scene: Scene<'_>, memory: &mut Memory) {
+        if let Some(uid) = &self.workload {
+            memory.paced(uid, self.staying(scene).count(), scene.now);
         }
     }
 

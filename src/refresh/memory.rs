@@ -60,6 +60,8 @@ pub(super) struct Memory {
     pub(super) workloads: Waits,
     /// Workloads whose last reading is good enough to hold their restart back.
     pub(super) rollouts: Waits,
+    /// Workloads whose last reading is good enough to hold ready pods back by the pace, while they have as many pods.
+    paces: Waits,
     /// Direct owners whose workload could not be read.
     pub(super) owners: Waits,
     /// The API server itself.
@@ -121,6 +123,7 @@ impl Memory {
             ready: waits(),
             workloads: waits(),
             rollouts: waits(),
+            paces: waits(),
             owners: waits(),
             server: Waits::new(SERVER_PAUSES.0, SERVER_PAUSES.1),
         }
@@ -160,6 +163,7 @@ impl Memory {
             waits.tidy(now);
         }
         self.rollouts.tidy(now);
+        self.paces.tidy(now);
         self.owners.tidy(now);
         self.server.tidy(now);
     }
@@ -214,12 +218,31 @@ impl Memory {
         }
     }
 
-    /// Returns how many pods a workload wanted lately, if that is known.
-    pub(super) fn desired(&self, uid: &str, now: Instant) -> Option<u32> {
-        self.readings
-            .get(uid)
-            .filter(|reading| now < reading.at + READING_TIME)
-            .map(|reading| reading.workload.desired)
+    /// Returns how many pods a workload wanted lately, if that is known; `staying` is how many it has.
+    pub(super) fn desired(&self, uid: &str, staying: usize, now: Instant) -> Option<u32> {
+        let reading = self.readings.get(uid)?;
+        let is_good = now < reading.at + READING_TIME
+            || self.paces.hold(uid, now) && self.is_paced_with(uid, staying);
+        is_good.then_some(reading.workload.desired)
+    }
+
+    /// Notes that a workload which was read just now, and has `staying` pods, holds ready pods back by the pace: as long
+    /// as it has as many it is read again less and less often for that.
+    pub(super) fn paced(&mut self, uid: &str, staying: usize, now: Instant) {
+        if !self.is_paced_with(uid, staying) {
+            self.paces.over(uid);
+        }
+        self.paces.refused(uid, &staying.to_string(), None, now);
+    }
+
+    /// Forgets which workloads hold ready pods back by the pace, all but those of which `is_kept` says so.
+    pub(super) fn keep_paced(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.paces.retain(is_kept);
+    }
+
+    fn is_paced_with(&self, uid: &str, staying: usize) -> bool {
+        let known = self.paces.refusal(uid);
+        known.is_some_and(|(count, _)| *count == staying.to_string())
     }
 
     /// Notes that the pod is on its way out: until it is gone, or until `until`.
@@ -300,6 +323,7 @@ impl Memory {
             &self.ready,
             &self.workloads,
             &self.rollouts,
+            &self.paces,
             &self.owners,
             &self.server,
         ];

@@ -26,7 +26,7 @@ use crate::{
         memory::{Memory, SERVER},
         outcome::{self, Asked},
         pass::places,
-        read::{ROUNDS, unread, views, wanted},
+        read::{self, ROUNDS, unread, views, wanted},
         sightings::Sightings,
         survey::{self, Hints, Outdated, Survey},
         suspects::Suspects,
@@ -179,6 +179,12 @@ impl Replica {
         let (groups, fresh) = self.read(scene, &moment, cluster, dice);
         let views = views(&groups, scene, &self.memory);
         let plan = plan(&moment, &views);
+        let is_fresh = |group: &Group| {
+            let uid = group.workload.as_ref();
+            uid.is_some_and(|uid| fresh.contains(uid))
+        };
+        let memory = &mut self.memory;
+        read::wait((&groups, &views), (scene, &moment), &plan, is_fresh, memory);
         let held = plan.held.iter();
         self.held = held
             .map(|(it, hold)| (it.pod.name.clone(), *hold))
