@@ -192,6 +192,14 @@ mod tests {
         // It was like that before, for another reason.
         check(1, broken(94), 101 + DEADLINE, None);
         check(1, broken(95), 101 + DEADLINE, Some(End::Halted));
+        // It was up for a while.
+        let stumbled = |fell| {
+            pod("a", 1, false, 101).with(|pod| {
+                (pod.ready_since, pod.ran) = (wall(fell), seconds(500));
+            })
+        };
+        check(1, vec![stumbled(650)], 650 + 499, None);
+        check(1, vec![stumbled(650)], 650 + 500, Some(End::Halted));
         // Its image could not even be pulled.
         check(
             1,

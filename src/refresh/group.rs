@@ -255,8 +255,8 @@ impl Group {
             !pod.ready && !matches!(standing, survey::Standing::Outdated(_)) && begun <= pod.created
         };
         let left = |pod: &Pod| {
-            let had = Duration::try_from(now.duration_since(pod.created)).unwrap_or_default();
-            deadline.saturating_sub(had)
+            let left = pod.due(deadline).duration_since(now);
+            Duration::try_from(left).unwrap_or_default()
         };
         (self.staying(scene))
             .filter(|(pod, standing)| waits(pod, *standing))

@@ -56,7 +56,8 @@ pub(super) fn target(second: i64) -> Target {
 ///
 /// `R` is outdated, `C` current, `U` unknown, in small letters the same but not ready. `!` was evicted by us, `~` is
 /// terminating, `x` has ended, `%` may have been evicted by us, `?` was refused by the Eviction API, `@` was created a progress deadline ago, `*` less than half a
-/// minute ago, `+` half a minute ago, the others almost a progress deadline ago. `^` was made from an earlier template,
+/// minute ago, `+` half a minute ago, the others almost a progress deadline ago; `|` became unready 15 seconds ago and had
+/// run for as long as it is old. `^` was made from an earlier template,
 /// `=` in vain from the one for its target. Pods are called `web-0`, `web-1` and so on.
 pub(super) struct Scene {
     pods: Vec<(Pod, String, Wishes)>,
@@ -80,6 +81,10 @@ impl Scene {
                     let age = ages.iter().find(|(mark, _)| marks.contains(*mark));
                     pod.created = at(NOW - age.map_or(599, |(_, age)| *age));
                     pod.ready_since = at(NOW - if marks.contains('\'') { 14 } else { 15 });
+                    if marks.contains('|') {
+                        let ran = pod.ready_since.duration_since(pod.created);
+                        pod.ran = Duration::try_from(ran).unwrap();
+                    }
                 });
                 (Fixture::build(pod), marks.to_owned(), Wishes::default())
             })

@@ -230,6 +230,9 @@ mod tests {
         check(3, "1", "R R c@!", "pace pace -");
         check(3, "2", "R R c@", "1 halted -");
         check(3, "1", "R R C@", "1 pace -");
+        // It was ready, and may be again.
+        check(3, "1", "R R c@|", "pace pace -");
+        check(3, "1", "R r c@|", "pace 1 -");
     }
 
     #[test]

@@ -182,6 +182,7 @@ fn a_tag_that_moved_away_and_back_is_a_reason_to_restart_again() {
 fn a_target_that_does_not_start_is_rolled_out_nowhere() {
     check(DONE, "R R c", "pace pace -");
     check(DONE, "R R c@", "halted halted -");
+    check(DONE, "R R c@|", "pace pace -");
     // Nothing is at stake, unless it is known to be broken.
     check(DONE, "r r c", "restart restart -");
     check(DONE, "r r c@", "halted halted -");
@@ -211,6 +212,7 @@ fn pods_that_a_stateful_set_waits_for_are_evicted_first() {
     assert_eq!(fates("R R R", DONE), "restart restart restart");
     assert_eq!(fates("R R r", DONE), "pace pace 1");
     assert_eq!(fates("R R r*", DONE), "pace pace pace");
+    assert_eq!(fates("R R r|", DONE), "pace pace pace");
     assert_eq!(fates("R R r", UNDER_WAY), "pace pace 1");
     assert_eq!(fates("R R r*", UNDER_WAY), "rollout rollout rollout");
     assert_eq!(fates("R R c", UNDER_WAY), "rollout rollout -");
