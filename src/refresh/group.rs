@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     facts::Doubt,
     memory::Memory,
-    missed::{Missed, is_late},
+    missed::{Missed, came_in_vain},
     survey::{self, Outdated, Survey},
     template::Template,
 };
@@ -26,7 +26,7 @@ use crate::policy::{
 
 /// How much older than an eviction's answer a pod may be that replaces the evicted one: as long as the answer may
 /// take, and the second to which creation times are cut.
-const SLACK: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const SLACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// The pods of one moment, and what is to say of them.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +143,7 @@ impl Group {
         recent: u32,
     ) -> gate::Workload<'a> {
         let uid = self.workload.as_deref();
-        let missed = Missed::of(self, scene);
+        let missed = Missed::of(self, scene, memory);
         let template = self.template(scene, memory);
         let made =
             |outdated: &Outdated| template.as_ref().map_or(Made::Now, |it| it.made(outdated));
@@ -159,7 +159,10 @@ impl Group {
                     survey::Standing::Current => gate::Standing::Current,
                     survey::Standing::Outdated(at) => {
                         let outdated = &scene.survey.outdated[at];
-                        let facts = facts(scene, outdated, &missed, made(outdated));
+                        let in_vain = |moved: &survey::Moved| {
+                            came_in_vain(self, scene, memory, &outdated.pod, moved)
+                        };
+                        let facts = facts(scene, outdated, &missed, in_vain, made(outdated));
                         gate::Standing::Outdated(facts)
                     }
                 },
@@ -316,6 +319,7 @@ fn facts<'a>(
     scene: Scene<'a>,
     outdated: &'a Outdated,
     missed: &Missed<'_>,
+    in_vain: impl Fn(&survey::Moved) -> bool,
     made: Made,
 ) -> gate::Outdated<'a> {
     // A replacement that came back as old as before is given time to become ready before it goes, too:
@@ -335,7 +339,7 @@ fn facts<'a>(
             last_seen: scene.wall_at(moved.to.last),
             sightings: if counts { moved.to.sightings } else { 0 },
             ineffective: missed.certain.contains(&what)
-                || young && outdated.since <= moved.to.last && is_late(scene, &outdated.pod, moved),
+                || young && outdated.since <= moved.to.last && in_vain(moved),
         }
     };
     let targets = outdated.moved.iter().map(target).collect();

@@ -11,11 +11,14 @@ use tokio::time::Instant;
 use super::waits::Waits;
 use crate::{
     cluster::Workload,
-    policy::{Owner, Pod},
+    policy::{Digest, Owner, Pod},
 };
 
 /// How long a workload's count of desired pods may be used to hold pods back. To let one go it is read anew.
 const READING_TIME: Duration = Duration::from_secs(30);
+
+/// How many digests are remembered that pods of a workload were to run.
+const AIMS: usize = 16;
 
 /// How long a workload that none of our pods belong to is remembered.
 const KEEP: Duration = Duration::from_secs(600);
@@ -48,6 +51,8 @@ pub(super) struct Memory {
     outrun: HashMap<Box<str>, Box<str>>,
     /// Pods whose owner was restarted for their sake, by uid.
     restarted: HashSet<Box<str>>,
+    /// What pods of a workload were to run that have gone for our sake, by its uid, each with when the first of them did.
+    aims: HashMap<Box<str>, Vec<(Digest, Instant)>>,
     /// The workloads that have lost pods for our sake and do not run the new image all over yet.
     pub(super) turning: HashMap<Box<str>, Turn>,
     /// The evictions and restarts of the last minute, oldest first.
@@ -117,6 +122,7 @@ impl Memory {
             doubts: HashSet::new(),
             outrun: HashMap::new(),
             restarted: HashSet::new(),
+            aims: HashMap::new(),
             turning: HashMap::new(),
             evictions: VecDeque::new(),
             pods: waits(),
@@ -151,6 +157,8 @@ impl Memory {
         let readings = &self.readings;
         self.belongs
             .retain(|_, workload| readings.contains_key(workload));
+        self.aims
+            .retain(|workload, _| readings.contains_key(workload));
         self.turning.retain(|_, turn| now < turn.until);
         while self
             .evictions
@@ -298,6 +306,28 @@ impl Memory {
     /// Says whether the pod's owner was restarted for its sake.
     pub(super) fn is_restarted(&self, pod: &str) -> bool {
         self.restarted.contains(pod)
+    }
+
+    /// Notes that pods of a workload go, or may have gone, to run `digests`.
+    pub(super) fn aim<'d>(
+        &mut self,
+        workload: &str,
+        digests: impl IntoIterator<Item = &'d Digest>,
+        now: Instant,
+    ) {
+        let aims = self.aims.entry(workload.into()).or_default();
+        for digest in digests {
+            if aims.iter().all(|(aim, _)| aim != digest) {
+                aims.push((digest.clone(), now));
+            }
+        }
+        aims.drain(..aims.len().saturating_sub(AIMS));
+    }
+
+    /// Returns when the first pod of a workload went to run `digest`, if that is known.
+    pub(super) fn aimed(&self, workload: &str, digest: &Digest) -> Option<Instant> {
+        let mut aims = self.aims.get(workload)?.iter();
+        aims.find_map(|(aim, since)| (aim == digest).then_some(*since))
     }
 
     /// Counts the eviction of a pod on `node`, or a restart, against the budgets.

@@ -211,7 +211,11 @@ fn what_a_pod_had_run_before_it_became_unready_is_told_by_its_containers() {
     check_ran(900, &[runs(5), waits(880)], 20);
     // It has ended more than once since, or nobody knows when it began.
     check_ran(900, &[again(940, 920)], 900);
-    check_ran(900, &[json!({"lastState": {"terminated": {"startedAt": null}}})], 900);
+    check_ran(
+        900,
+        &[json!({"lastState": {"terminated": {"startedAt": null}}})],
+        900,
+    );
     check_ran(900, &[], 900);
 }
 

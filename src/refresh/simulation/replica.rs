@@ -229,16 +229,18 @@ impl Replica {
                 } else if go_on {
                     let done = cluster.evict(pod, dice);
                     ledger.asked(cluster, pod, &outdated.moved[0].lookup, &done)?;
-                    asked.push((lane, pod, workload, done.answer));
+                    asked.push((lane, outdated, workload, done.answer));
                 }
             }
             if asked.is_empty() {
                 return Ok(());
             }
-            let (lane, pod, workload, answer) = asked.swap_remove(dice.index(asked.len()));
+            let (lane, outdated, workload, answer) = asked.swap_remove(dice.index(asked.len()));
             lanes.ended(lane);
+            let pod = &outdated.pod;
             let asked = Asked {
                 pod,
+                moved: &outdated.moved,
                 owner: pod.owner.as_ref().unwrap(),
                 workload,
                 targets: "",
