@@ -31,7 +31,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 const SERVER_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The length of the budget's minute, with a little on top as it includes both of its ends.
-const MINUTE: Duration = Duration::from_millis(60_001);
+pub(super) const MINUTE: Duration = Duration::from_millis(60_001);
 
 /// The only one who is waited for in `Memory::server`.
 pub(super) const SERVER: &str = "";
@@ -337,6 +337,13 @@ impl Memory {
             namespace: namespace.clone(),
             node: node.cloned(),
         });
+    }
+
+    /// Counts what others may have done against the budgets, before anything of our own.
+    pub(super) fn inherit(&mut self, mut evictions: Vec<Spent>) {
+        evictions.sort_by_key(|spent| spent.at);
+        evictions.extend(self.evictions.drain(..));
+        self.evictions = evictions.into();
     }
 
     /// Returns the evictions and restarts of the last minute.
