@@ -30,7 +30,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// What the API server calls the webhook.
-const NAME: &str = "podrefresh.podrefresh.svc";
+pub(crate) const NAME: &str = "podrefresh.podrefresh.svc";
 
 /// HTTP/2 connections: as many as a control plane of three API servers has, and one to spare.
 const STREAMS: usize = 4;

@@ -23,6 +23,7 @@ pub(crate) struct Load {
 }
 
 /// What became of some reviews.
+#[derive(Default)]
 pub(crate) struct Outcome {
     /// How long each took since the moment it should have been sent, sorted.
     times: Vec<Duration>,
@@ -124,6 +125,15 @@ impl Load {
 }
 
 impl Outcome {
+    /// Adds what became of others, at another time.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.times.sort_unstable();
+        self.stamped += other.stamped;
+        self.failed += other.failed;
+        self.took += other.took;
+    }
+
     /// Returns how many reviews there were.
     pub(crate) fn count(&self) -> usize {
         self.times.len()

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod bare;
 mod connections;
 mod controller;
 mod counted;

@@ -98,7 +98,9 @@ pub async fn once(
         server,
         pods: pods.clone(),
         namespaces: namespaces.clone(),
-        resolver: resolver.with_secrets_max_age(POLLER_SECRETS_AGE),
+        resolver: resolver
+            .for_nodes()
+            .with_secrets_max_age(POLLER_SECRETS_AGE),
         leadership,
         reserve: Duration::MAX,
         recorder,

@@ -71,13 +71,10 @@ impl<'s> Case<'s> {
         }
     }
 
-    /// Says whether the controller looks a container's tag up: it counts, or a stale image could be reported.
+    /// Says whether the controller looks a container's tag up.
     pub(super) fn is_looked_up(&self, container: &Container) -> bool {
-        match self.left_alone {
-            None => self.uncounted(container).is_none() || container.valid_stamp().is_some(),
-            Some(Ineligible::NothingCounts) => container.valid_stamp().is_some(),
-            Some(_) => false,
-        }
+        matches!(self.left_alone, None | Some(Ineligible::NothingCounts))
+            && container.is_looked_up(self.counts(container))
     }
 
     /// Says whether a container counts, and so does its pod.

@@ -16,7 +16,7 @@ use super::{
     second,
     sight::{Sight, Whose},
 };
-use crate::policy::{Container, Ineligible, Running, gate::Hold};
+use crate::policy::{Container, Digest, Ineligible, gate::Hold};
 
 /// Tells of the containers of all pods in opted-in namespaces, or of those in one.
 pub(super) async fn status(
@@ -81,10 +81,7 @@ fn rows(scene: &Scene<'_>, case: &Case<'_>, outlook: Option<(&Group, Option<Hold
             pod: pod.name.to_string(),
             container: container.name.to_string(),
             image: image(container),
-            running: match &container.running {
-                Running::Manifest(digest) => Some(digest.to_string()),
-                Running::NotStarted | Running::Unusable => None,
-            },
+            running: container.running.digest().map(Digest::to_string),
             registry: judged.and_then(|it| Some(it.target.as_ref()?.to_string())),
             stamp: container
                 .valid_stamp()

@@ -84,7 +84,7 @@ impl Explainer {
             look: Look::new(server.clone(), CALL_TIME),
             owners: Owners::new(server.clone(), CALL_TIME),
             nodes: Nodes::new(server.clone(), CALL_TIME),
-            resolver,
+            resolver: resolver.for_nodes(),
             settings,
         }
     }

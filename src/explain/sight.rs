@@ -10,13 +10,10 @@ use super::{
     gate::SKEW,
 };
 use crate::{
-    cluster::{Budgets, CallError, Holder, Seen, Told},
+    cluster::{Budgets, CallError, Holder, Seen, Told, lease::LEASE},
     error::Chain,
     policy::Namespace,
 };
-
-/// The Lease that controllers elect a leader by.
-pub(super) const LEASE: &str = "podrefresh";
 
 /// What one may see.
 #[derive(Debug)]

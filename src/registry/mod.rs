@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub use allowance::Allowance;
-pub use compare::by_manifests;
+pub use compare::{Compared, Read};
 pub use content::Manifest;
 pub use fault::{Fault, LookupError};
 pub use hosts::{BadEndpoint, RegistryUrl};
