@@ -12,6 +12,8 @@ use crate::{
 
 mod missed;
 
+mod exceptions;
+
 const LIMITS: Limits = Limits {
     confirm_after: Duration::from_secs(10),
     progress_deadline: Duration::from_secs(600),
@@ -205,15 +207,6 @@ fn what_surely_holds_comes_before_what_is_not_known() {
     let expected = [Some(Hold::Unconfirmed), Some(Hold::Pace)];
     check_holds(&[OLD, OLD], vec![], &[], &expected);
     check_holds(&[NEW, OLD], vec![outdated(9_000, 2)], &[], &[None]);
-    // Nor is a pod waited for that has ended.
-    check(
-        &[NEW, OLD, DEAD],
-        vec![outdated(9_000, 2)],
-        &[],
-        Ok(2),
-        |scene, group| scene.holds(group),
-        vec![(1, None)],
-    );
 }
 
 #[test]
