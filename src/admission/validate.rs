@@ -92,6 +92,9 @@ pub(super) fn objections(
     for ((place, after), (_, before)) in object.wishes(kind).into_iter().zip(before) {
         said.wishes(place, &before, &after);
     }
+    if &*request.kind.kind == "Namespace" {
+        said.opt_in(old.label(), object.label());
+    }
     // A controller or a kubelet cannot mend what somebody else wrote, and pods must come into being. Once a pod has,
     // its controller leaves its annotations alone.
     let is_made = match &pod {

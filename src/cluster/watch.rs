@@ -132,6 +132,7 @@ impl Feed {
                 }
                 Err(error) => {
                     trouble.begin(&error);
+                    writer.lose(Chain(&error).to_string());
                     trouble.pause(error.refusal().and_then(|it| it.retry_after))
                 }
             };

@@ -100,8 +100,13 @@ pub(super) async fn judge(
         let case = &mut cases[*nth];
         let platform =
             (case.seen.pod.node.as_ref()).and_then(|node| platforms.get(node)?.as_deref());
+        let whole = is_whole(case);
         let judged = (case.seen.pod.containers.iter())
             .map(|container| {
+                // That the same was asked for another pod is chance.
+                if !whole && !case.is_looked_up(container) {
+                    return None;
+                }
                 let (lookup, answer) = find(case, container, &answers)?;
                 Some(conclude(container, &lookup, answer, &manifests, platform))
             })

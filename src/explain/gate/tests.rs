@@ -106,6 +106,7 @@ fn check_pods<T: PartialEq + std::fmt::Debug>(
         pod: Arc::new(pod),
         foreign: None,
         budgets: Box::default(),
+        idle_label: None,
     };
     let (seen, judged): (Vec<Seen>, Vec<Judged>) = (pods.into_iter())
         .map(|(pod, judged)| (seen(pod), judged))
@@ -127,6 +128,7 @@ fn check_pods<T: PartialEq + std::fmt::Debug>(
     let sight = Sight {
         pods: seen,
         namespaces: [(namespace.name.clone(), namespace)].into(),
+        idle_labels: std::collections::BTreeMap::new(),
         told: by_uid,
         lease: Lease::Unseen,
         now: at(NOW),

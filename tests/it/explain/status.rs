@@ -52,8 +52,28 @@ async fn every_container_of_opted_in_namespaces_has_its_line() {
     assert_eq!((outcome.code, &*outcome.stdout), (Some(0), ""), "{outcome}");
     assert_eq!(
         outcome.stderr,
-        "The namespace other has not opted in: kubectl label namespace other podrefresh.io/enabled=true\n"
+        "The namespace other has not opted in: kubectl label --overwrite namespace other podrefresh.io/enabled=true\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_left_alone_has_no_verdict_whatever_others_run() {
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 1, &image).await;
+    let container = json!({"name": "app", "image": image, "imagePullPolicy": "Always"});
+    let bare = json!({"metadata": {"name": "bare"}, "spec": {"containers": [container]}});
+    world.kube.pod("shop", bare).await;
+    world.kube.running("shop", 2, &old).await;
+    let outcome = run(&world.administrator(), &["status", "-nshop", "-ojson"]).await;
+    let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let told = |nth: usize| {
+        let row = &found["containers"][nth];
+        json!([row["verdict"], row["registry"], row["reason"]])
+    };
+    assert_eq!(told(0), json!([null, null, "no_controller"]), "{found:#}");
+    assert_eq!(told(1), json!(["current", old, null]), "{found:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
