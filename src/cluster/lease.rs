@@ -52,6 +52,8 @@ struct Candidate {
     seen: Option<Seen>,
     /// Whether we asked for the Lease and do not know what came of it.
     asked: bool,
+    /// Whether we have made the Lease that we hold, so that nobody has led by it before.
+    is_founder: bool,
     /// The number of the last term, while there is none.
     last: Option<u64>,
     trouble: bool,
@@ -98,6 +100,7 @@ pub fn elect(
         hurry,
         seen: None,
         asked: false,
+        is_founder: false,
         last: None,
         trouble: false,
     };
@@ -140,6 +143,7 @@ impl Candidate {
                     number,
                     until: start + term,
                     wall_until: wall + term.saturating_sub(spent),
+                    succeeds: !self.is_founder || 0 < number,
                 }));
                 self.trouble = false;
             }
@@ -224,6 +228,7 @@ impl Candidate {
         if !free && now < changed + record.duration() {
             return Ok(Attempt::Other);
         }
+        self.is_founder &= holder == self.settings.identity;
         match self.put(record).await {
             Err(error) if error.code() == 409 => Ok(Attempt::Other),
             done => done,
@@ -278,6 +283,7 @@ impl Candidate {
         self.asked = is_silence(&answer);
         match answer {
             Ok(answer) => {
+                self.is_founder = true;
                 self.see(Record::new(decode(&answer)?), Instant::now());
                 Ok(Attempt::Held(start))
             }

@@ -1,13 +1,13 @@
 //! The one translation from Kubernetes' pods and namespaces into the rules' own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     intern::Interner,
     lenient::{List, Object, Text},
-    wire::{ContainerStatus, Meta, OwnerReference, RawContainer, RawNamespace, RawPod},
+    wire::{ContainerStatus, Meta, OwnerReference, PodStatus, RawContainer, RawNamespace, RawPod},
 };
 use crate::policy::{
     Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullIdentity, PullPolicy,
@@ -54,8 +54,8 @@ impl View {
         let conditions = status.conditions.0.iter().map(|Object(it)| it);
         let condition = { conditions }.find(|it| it.kind.as_str() == "Ready");
         let ready = condition.is_some_and(|it| it.status.as_str() == "True");
-        let time = |text: &Text<'_>| text.as_str().parse().ok();
         let created = time(&meta.creation_timestamp).unwrap_or(Timestamp::UNIX_EPOCH);
+        let ready_since = condition.and_then(|it| time(&it.since)).unwrap_or(created);
         let version = meta.resource_version.0.as_deref();
         Some(Pod {
             name: meta.name.0.as_deref()?.into(),
@@ -64,7 +64,11 @@ impl View {
             node: (spec.node_name.0.as_deref()).map(|node| self.interner.text(node)),
             phase: phase(status.phase.0.as_deref()),
             ready,
-            ready_since: condition.and_then(|it| time(&it.since)).unwrap_or(created),
+            ready_since,
+            ran: match ready {
+                true => Duration::ZERO,
+                false => ran(status, ready_since),
+            },
             version: version.filter(|_| !ready).map(Into::into),
             terminating: meta.deletion_timestamp.0.is_some(),
             mirror: meta.annotations.get(MIRROR).is_some(),
@@ -158,6 +162,34 @@ impl View {
             ..stamp
         })
     }
+}
+
+fn time(text: &Text<'_>) -> Option<Timestamp> {
+    text.as_str().parse().ok()
+}
+
+/// Returns how long the containers of a pod had run that became unready at `fell`; nothing of one that was never ready.
+///
+/// The kubelet writes down that a new pod is not ready when it takes it up, before it starts anything. It keeps the last run
+/// of each container besides the one that is under way. One that has started more often since has told nothing more of the
+/// run before, which may have begun with the pod.
+fn ran(status: &PodStatus<'_>, fell: Timestamp) -> Duration {
+    let Some(began) = time(&status.start_time) else {
+        return Duration::ZERO;
+    };
+    // Both are cut to seconds.
+    if fell.duration_since(began) <= SignedDuration::from_secs(1) {
+        return Duration::ZERO;
+    }
+    let run = |Object(container): &Object<ContainerStatus<'_>>| {
+        let (state, last) = (&container.state.0, &container.last_state.0);
+        let runs = [&state.running, &state.terminated, &last.terminated];
+        let mut starts = (runs.into_iter()).filter_map(|run| time(&run.0.started_at));
+        starts.find(|start| *start <= fell).unwrap_or(began)
+    };
+    let last = status.container_statuses.0.iter().map(run).max();
+    let ran = fell.duration_since(last.unwrap_or(began));
+    Duration::try_from(ran).unwrap_or_default()
 }
 
 fn owner_kind(api_version: &str, kind: &str) -> OwnerKind {

@@ -130,6 +130,8 @@ pub(super) struct PodStatus<'a> {
     #[serde(borrow)]
     pub(super) phase: Text<'a>,
     #[serde(borrow)]
+    pub(super) start_time: Text<'a>,
+    #[serde(borrow)]
     pub(super) conditions: List<Object<Condition<'a>>>,
     #[serde(borrow)]
     pub(super) init_container_statuses: List<Object<ContainerStatus<'a>>>,
@@ -157,4 +159,25 @@ pub(super) struct ContainerStatus<'a> {
     pub(super) name: Text<'a>,
     #[serde(borrow, rename = "imageID")]
     pub(super) image_id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) state: Object<ContainerState<'a>>,
+    #[serde(borrow, rename = "lastState")]
+    pub(super) last_state: Object<ContainerState<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContainerState<'a> {
+    #[serde(borrow)]
+    pub(super) running: Object<ContainerRun<'a>>,
+    #[serde(borrow)]
+    pub(super) terminated: Object<ContainerRun<'a>>,
+}
+
+/// One run of a container, under way or over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContainerRun<'a> {
+    #[serde(borrow, rename = "startedAt")]
+    pub(super) started_at: Text<'a>,
 }

@@ -145,6 +145,24 @@ impl<'a> Scene<'a> {
         known
     }
 
+    /// Says whether the pod was created when its tag meant already what it should run, as far as can be told; by the rules
+    /// of the controller, a stamp may tell otherwise of a pod that came for none of ours.
+    fn came_in_vain(&self, group: &Group, case: &Case<'_>, moved: Moved<'_>) -> bool {
+        let created = case.seen.pod.created;
+        let known = self.known(group, case, moved);
+        let Some(known) = known.filter(|known| known.is_late(case)) else {
+            return false;
+        };
+        let target = format!(" to {}", moved.target);
+        let is_ours = |told: &Told| {
+            matches!(told.reason, EventReason::Evicted | EventReason::Restarted)
+                && told.at <= created
+                && told.note.contains(&target)
+        };
+        self.told(group, case).into_iter().any(is_ours)
+            || !(moved.container).denies(moved.target, known.told, created)
+    }
+
     /// Returns since when a pod is outdated, if Events tell of all that makes it so.
     pub(super) fn since(&self, group: &Group, case: &Case<'_>) -> Option<Timestamp> {
         let known = case.moved().map(|moved| self.known(group, case, moved));
@@ -193,7 +211,7 @@ impl<'a> Scene<'a> {
         let desired = match &group.workload {
             Ok(workload) => Some(workload.desired),
             Err(OwnerError::Unread { .. }) => {
-                let staying = members.iter().filter(|member| !member.pod.terminating);
+                let staying = members.iter().filter(|member| member.pod.stays());
                 u32::try_from(staying.count()).ok()
             }
             Err(_) => None,
@@ -302,7 +320,7 @@ impl<'a> Scene<'a> {
             }),
             sightings: 2,
             ineffective: missed.contains(&(&*moved.container.name, moved.target))
-                || young && known.is_some_and(|known| known.is_late(case)),
+                || young && self.came_in_vain(group, case, moved),
         }
     }
 
@@ -313,9 +331,9 @@ impl<'a> Scene<'a> {
         let cases = group.members.iter().map(|nth| &self.cases[*nth]);
         for case in cases.filter(|case| case.seen.pod.ready) {
             for moved in case.moved().filter(|moved| moved.judged.doubt.is_none()) {
-                let known = self.known(group, case, moved);
-                let is_late = known.is_some_and(|known| known.is_late(case));
-                if is_late || self.is_told_ineffective(group, case, moved.target) {
+                if self.came_in_vain(group, case, moved)
+                    || self.is_told_ineffective(group, case, moved.target)
+                {
                     missed.insert((&*moved.container.name, moved.target));
                 }
             }

@@ -247,11 +247,10 @@ impl Subject<'_> {
         let now = self.scene.sight.now;
         let stuck = self.view.members.iter().filter(|member| {
             let pod = member.pod;
-            let is_late = signed(deadline) <= now.duration_since(pod.created);
             !matches!(member.standing, Standing::Outdated(_))
                 && !pod.ready
-                && !pod.terminating
-                && is_late
+                && pod.stays()
+                && pod.due(deadline) <= now
         });
         let stuck: Vec<&str> = stuck.map(|member| &*member.pod.name).collect();
         let deadline = span(signed(deadline));

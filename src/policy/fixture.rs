@@ -1,6 +1,6 @@
 //! Pods for the tests of the rules: sound and eligible, until a test takes that away.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -39,6 +39,7 @@ pub(crate) fn pod(name: &str) -> Fixture {
         phase: Phase::Running,
         ready: true,
         ready_since: Timestamp::UNIX_EPOCH,
+        ran: Duration::ZERO,
         terminating: false,
         mirror: false,
         opted_out: false,

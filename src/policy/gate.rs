@@ -223,9 +223,9 @@ impl<'a> Workload<'a> {
 }
 
 impl Member<'_> {
-    /// Says whether it is on its way out, for our sake or another's.
+    /// Says whether it is on its way out, for our sake or another's, or has ended.
     const fn is_going(&self) -> bool {
-        self.evicted || self.pod.terminating
+        self.evicted || !self.pod.stays()
     }
 
     /// Says whether it stays, and has not become ready in all the time it was given.
@@ -233,11 +233,9 @@ impl Member<'_> {
         self.is_unready_for(moment.limits.progress_deadline, moment)
     }
 
-    /// Says whether it stays, and has not been ready though it was created at least `time` ago.
+    /// Says whether it stays, and is not ready though it has had `time` to become so.
     fn is_unready_for(&self, time: Duration, moment: &Moment<'_>) -> bool {
-        !self.pod.ready
-            && !self.is_going()
-            && signed(time) <= moment.now.duration_since(self.pod.created)
+        !self.pod.ready && !self.is_going() && self.pod.due(time) <= moment.now
     }
 }
 

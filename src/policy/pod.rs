@@ -1,8 +1,8 @@
 //! The pod and the namespace as the rules see them: small, shared, without Kubernetes types.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Digest, ImageRef, InvalidImage, PullIdentity, Stamp};
 
@@ -46,6 +46,8 @@ pub struct Pod {
     pub ready: bool,
     /// Since when it is or is not.
     pub ready_since: Timestamp,
+    /// How long it had run when it became unready; zero of one that is ready, or never was.
+    pub ran: Duration,
     /// Whether it has a deletionTimestamp.
     pub terminating: bool,
     /// Whether it is the mirror of a static pod (annotation `kubernetes.io/config.mirror`).
@@ -71,9 +73,29 @@ impl Pod {
         self.name.rsplit_once('-')?.1.parse().ok()
     }
 
-    /// Says whether it can serve: ready, and not on its way out.
+    /// Says whether it is one of its owner's pods, and will be: neither on its way out, nor one that has ended.
+    ///
+    /// A ReplicaSet has made another in the place of one that was evicted by its node (`Evicted`, `OutOfcpu`, a node
+    /// that shut down), and leaves that lying.
+    pub const fn stays(&self) -> bool {
+        !self.terminating && !matches!(self.phase, Phase::Over)
+    }
+
+    /// Returns when a pod that is not ready has had `time` to become so.
+    ///
+    /// That is `time` after its creation. One that had run before it became unready has as long again from then on, at most
+    /// `time`: so what has served for days may stumble, and what starts and crashes again and again gets nothing for it.
+    pub fn due(&self, time: Duration) -> Timestamp {
+        let after = |start: Timestamp, time: Duration| {
+            let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+            start.saturating_add(time).unwrap_or(Timestamp::MAX)
+        };
+        after(self.created, time).max(after(self.ready_since, self.ran.min(time)))
+    }
+
+    /// Says whether it can serve: ready, and one that stays.
     pub const fn is_available(&self) -> bool {
-        self.ready && !self.terminating
+        self.ready && self.stays()
     }
 }
 
@@ -249,6 +271,30 @@ mod tests {
             check(image_id, Running::Unusable);
         }
         check("", Running::NotStarted);
+    }
+
+    /// Checks in which second a pod of second 0 is late that has ten minutes, became unready at `fell` and had run for `ran`.
+    #[track_caller]
+    fn check_due(fell: i64, ran: u64, expected: i64) {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let pod = crate::policy::fixture::pod("web").with(|pod| {
+            (pod.ready, pod.created, pod.ready_since) = (false, at(0), at(fell));
+            pod.ran = Duration::from_secs(ran);
+        });
+        assert_eq!(pod.build().due(Duration::from_secs(600)), at(expected));
+    }
+
+    #[test]
+    fn a_pod_that_has_served_has_its_time_again_when_it_becomes_unready() {
+        // Never ready, however late its node took it up.
+        check_due(0, 0, 600);
+        check_due(500, 0, 600);
+        // It crashes whenever it has run for a moment.
+        check_due(5000, 3, 5003);
+        check_due(5000, 599, 5599);
+        check_due(5000, 600, 5600);
+        check_due(5000, 4900, 5600);
+        check_due(100, 90, 600);
     }
 
     #[test]

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Container, Digest, ImageRef, Pod, PullPolicy, image::LONGEST_IMAGE};
+
+/// How long after it was known what a tag means a stamp may still hold what it meant before: the webhook may have used an
+/// answer as old as `--digest-ttl`. Far more than that is by default.
+const LAGGING: SignedDuration = SignedDuration::from_secs(600);
 
 /// What the webhook wrote down for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,14 @@ impl Container {
     pub fn valid_stamp(&self) -> Option<&Stamp> {
         let image = self.image.as_ref().ok()?;
         self.stamp.as_ref().filter(|stamp| stamp.is_for(image))
+    }
+
+    /// Says whether the stamp tells that the tag of a pod created at `created` meant something else than `target` then,
+    /// though `target` had been known since `first`: it was moved away and back between two looks at the registry.
+    pub fn denies(&self, target: &Digest, first: Timestamp, created: Timestamp) -> bool {
+        let stamp = self.valid_stamp();
+        stamp.is_some_and(|stamp| stamp.digest != *target)
+            && LAGGING <= created.duration_since(first)
     }
 
     /// Says whether this came in the place of `pinned`, and nobody pinned it: it runs what its node had under the tag,
@@ -114,6 +128,20 @@ mod tests {
             "{image} {stamped}"
         );
         assert_eq!(container.is_pinned(), pinned, "{image} {stamped}");
+    }
+
+    #[test]
+    fn a_stamp_tells_what_a_tag_meant_long_after_another_digest_was_known() {
+        use crate::policy::fixture::{container, digest};
+
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut it = container("nginx:1.27");
+        assert!(!it.denies(&digest(1), at(0), at(9000)));
+        let image = it.image.clone().unwrap();
+        it.stamp = Some(Stamp::new(&image, digest(2)));
+        assert!(it.denies(&digest(1), at(0), at(600)));
+        assert!(!it.denies(&digest(1), at(0), at(599)));
+        assert!(!it.denies(&digest(2), at(0), at(9000)));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Actor {
             pod,
             owner,
             workload: target.workload,
+            moved: &outdated.moved,
             targets: &targets,
             rehearsal: self.rehearsal,
             progress_deadline: self.progress_deadline,

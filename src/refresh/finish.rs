@@ -123,7 +123,7 @@ impl Term<'_> {
 mod tests {
     use super::*;
     use crate::{
-        policy::fixture::Fixture,
+        policy::{Phase, fixture::Fixture},
         refresh::fixture::{Stage, deployment, limits, owned_by, runs, seconds, wall},
     };
 
@@ -192,6 +192,14 @@ mod tests {
         // It was like that before, for another reason.
         check(1, broken(94), 101 + DEADLINE, None);
         check(1, broken(95), 101 + DEADLINE, Some(End::Halted));
+        // It was up for a while.
+        let stumbled = |fell| {
+            pod("a", 1, false, 101).with(|pod| {
+                (pod.ready_since, pod.ran) = (wall(fell), seconds(500));
+            })
+        };
+        check(1, vec![stumbled(650)], 650 + 499, None);
+        check(1, vec![stumbled(650)], 650 + 500, Some(End::Halted));
         // Its image could not even be pulled.
         check(
             1,
@@ -199,6 +207,15 @@ mod tests {
             101 + DEADLINE,
             Some(End::Halted),
         );
+    }
+
+    #[test]
+    fn a_replacement_that_has_ended_is_none_any_more() {
+        let dead = || pod("b", 0, false, 101).with(|pod| pod.phase = Phase::Over);
+        let fresh = |name| pod(name, 1, true, 0);
+        check(2, vec![fresh("a"), dead()], 101 + DEADLINE, None);
+        let pods = vec![fresh("a"), dead(), fresh("c")];
+        check(2, pods, 101 + DEADLINE, Some(End::Refreshed));
     }
 
     #[test]

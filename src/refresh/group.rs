@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     facts::Doubt,
     memory::Memory,
-    missed::{Missed, is_late},
+    missed::{Missed, came_in_vain},
     survey::{self, Outdated, Survey},
     template::Template,
 };
@@ -26,7 +26,7 @@ use crate::policy::{
 
 /// How much older than an eviction's answer a pod may be that replaces the evicted one: as long as the answer may
 /// take, and the second to which creation times are cut.
-const SLACK: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const SLACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// The pods of one moment, and what is to say of them.
 #[derive(Debug, Clone, Copy)]
@@ -134,8 +134,8 @@ pub(super) fn groups(scene: Scene<'_>, memory: &Memory) -> Vec<Group> {
 impl Group {
     /// Returns the group as the gate sees it. `recent` is how many pods of its namespace went lately.
     ///
-    /// While it is not known how many pods the workload wants, it is assumed that none is missing: then
-    /// pods that others hold back already cost no call, and any other is only let go after a reading.
+    /// While it is not known how many pods the workload wants, it is assumed that none is missing and none too many. No
+    /// pod is let go on that, nor held back by the pace for long: the workload is read for either.
     pub(super) fn view<'a>(
         &self,
         scene: Scene<'a>,
@@ -143,7 +143,7 @@ impl Group {
         recent: u32,
     ) -> gate::Workload<'a> {
         let uid = self.workload.as_deref();
-        let missed = Missed::of(self, scene);
+        let missed = Missed::of(self, scene, memory);
         let template = self.template(scene, memory);
         let made =
             |outdated: &Outdated| template.as_ref().map_or(Made::Now, |it| it.made(outdated));
@@ -159,17 +159,19 @@ impl Group {
                     survey::Standing::Current => gate::Standing::Current,
                     survey::Standing::Outdated(at) => {
                         let outdated = &scene.survey.outdated[at];
-                        let facts = facts(scene, outdated, &missed, made(outdated));
+                        let in_vain = |moved: &survey::Moved| {
+                            came_in_vain(self, scene, memory, &outdated.pod, moved)
+                        };
+                        let facts = facts(scene, outdated, &missed, in_vain, made(outdated));
                         gate::Standing::Outdated(facts)
                     }
                 },
             }
         };
-        let desired = if memory.owners.hold(&self.owner.uid, scene.now) {
-            None
-        } else {
-            let known = uid.and_then(|uid| memory.desired(uid, scene.now));
-            known.or_else(|| u32::try_from(self.staying(scene).count()).ok())
+        let assumed = || u32::try_from(self.staying(scene).count()).ok();
+        let desired = match self.is_unread(scene, memory) {
+            true => None,
+            false => self.desired(scene, memory).or_else(assumed),
         };
         gate::Workload {
             desired,
@@ -186,6 +188,29 @@ impl Group {
         }
     }
 
+    /// Returns how many pods its workload wants, if that was read lately enough.
+    fn desired(&self, scene: Scene<'_>, memory: &Memory) -> Option<u32> {
+        let staying = self.staying(scene).count();
+        memory.desired(self.workload.as_deref()?, staying, scene.now)
+    }
+
+    /// Says whether its workload could not be read, and it is too early to try again.
+    fn is_unread(&self, scene: Scene<'_>, memory: &Memory) -> bool {
+        memory.owners.hold(&self.owner.uid, scene.now)
+    }
+
+    /// Says whether it is only assumed how many pods its workload wants.
+    pub(super) fn is_assumed(&self, scene: Scene<'_>, memory: &Memory) -> bool {
+        !self.is_unread(scene, memory) && self.desired(scene, memory).is_none()
+    }
+
+    /// Has its reading, which is of just now and holds ready pods back by the pace, kept for a while.
+    pub(super) fn note_paced(&self, scene: Scene<'_>, memory: &mut Memory) {
+        if let Some(uid) = &self.workload {
+            memory.paced(uid, self.staying(scene).count(), scene.now);
+        }
+    }
+
     /// Returns its template, where it is needed and known well enough to say whether the workload may be restarted.
     pub(super) fn template<'a>(
         &self,
@@ -199,14 +224,14 @@ impl Group {
         is_needed.then(|| Template::new(workload, self.outdated(scene)))
     }
 
-    /// Returns its pods that are not on their way out, and what their verdicts come to.
+    /// Returns its pods that stay, and what their verdicts come to.
     pub(super) fn staying<'a>(
         &self,
         scene: Scene<'a>,
     ) -> impl Iterator<Item = (&'a Arc<Pod>, survey::Standing)> {
         (self.members.iter())
             .map(move |&index| (&scene.pods[index], scene.survey.standings[index]))
-            .filter(|(pod, _)| !pod.terminating)
+            .filter(|(pod, _)| pod.stays())
     }
 
     /// Says whether it has `desired` pods, all of which run what their tags mean and are ready.
@@ -233,8 +258,8 @@ impl Group {
             !pod.ready && !matches!(standing, survey::Standing::Outdated(_)) && begun <= pod.created
         };
         let left = |pod: &Pod| {
-            let had = Duration::try_from(now.duration_since(pod.created)).unwrap_or_default();
-            deadline.saturating_sub(had)
+            let left = pod.due(deadline).duration_since(now);
+            Duration::try_from(left).unwrap_or_default()
         };
         (self.staying(scene))
             .filter(|(pod, standing)| waits(pod, *standing))
@@ -242,7 +267,7 @@ impl Group {
             .min()
     }
 
-    /// Says whether it has no pod but such as are on their way out.
+    /// Says whether it has no pod that stays.
     pub(super) fn is_empty(&self, scene: Scene<'_>) -> bool {
         self.staying(scene).next().is_none()
     }
@@ -294,6 +319,7 @@ fn facts<'a>(
     scene: Scene<'a>,
     outdated: &'a Outdated,
     missed: &Missed<'_>,
+    in_vain: impl Fn(&survey::Moved) -> bool,
     made: Made,
 ) -> gate::Outdated<'a> {
     // A replacement that came back as old as before is given time to become ready before it goes, too:
@@ -312,7 +338,7 @@ fn facts<'a>(
             last_seen: scene.wall_at(moved.to.last),
             sightings: if counts { moved.to.sightings } else { 0 },
             ineffective: missed.certain.contains(&what)
-                || young && outdated.since <= moved.to.last && is_late(scene, &outdated.pod, moved),
+                || young && outdated.since <= moved.to.last && in_vain(moved),
         }
     };
     let targets = outdated.moved.iter().map(target).collect();

@@ -11,11 +11,14 @@ use tokio::time::Instant;
 use super::waits::Waits;
 use crate::{
     cluster::Workload,
-    policy::{Owner, Pod},
+    policy::{Digest, Owner, Pod},
 };
 
 /// How long a workload's count of desired pods may be used to hold pods back. To let one go it is read anew.
 const READING_TIME: Duration = Duration::from_secs(30);
+
+/// How many digests are remembered that pods of a workload were to run.
+const AIMS: usize = 16;
 
 /// How long a workload that none of our pods belong to is remembered.
 const KEEP: Duration = Duration::from_secs(600);
@@ -28,7 +31,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 const SERVER_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The length of the budget's minute, with a little on top as it includes both of its ends.
-const MINUTE: Duration = Duration::from_millis(60_001);
+pub(super) const MINUTE: Duration = Duration::from_millis(60_001);
 
 /// The only one who is waited for in `Memory::server`.
 pub(super) const SERVER: &str = "";
@@ -42,6 +45,8 @@ pub(super) struct Memory {
     belongs: HashMap<Box<str>, Box<str>>,
     /// What was done about pods, by uid, while they are seen.
     deeds: HashMap<Box<str>, Deeds>,
+    /// What pods of a workload were to run that have gone for our sake, by its uid, each with when the first of them did.
+    aims: HashMap<Box<str>, Vec<(Digest, Instant)>>,
     /// The workloads that have lost pods for our sake and do not run the new image all over yet.
     pub(super) turning: HashMap<Box<str>, Turn>,
     /// The evictions and restarts of the last minute, oldest first.
@@ -54,6 +59,8 @@ pub(super) struct Memory {
     pub(super) workloads: Waits,
     /// Workloads whose last reading is good enough to hold their restart back.
     pub(super) rollouts: Waits,
+    /// Workloads whose last reading is good enough to hold ready pods back by the pace, while they have as many pods.
+    paces: Waits,
     /// Direct owners whose workload could not be read.
     pub(super) owners: Waits,
     /// The API server itself.
@@ -122,12 +129,14 @@ impl Memory {
             readings: HashMap::new(),
             belongs: HashMap::new(),
             deeds: HashMap::new(),
+            aims: HashMap::new(),
             turning: HashMap::new(),
             evictions: VecDeque::new(),
             pods: waits(),
             ready: waits(),
             workloads: waits(),
             rollouts: waits(),
+            paces: waits(),
             owners: waits(),
             server: Waits::new(SERVER_PAUSES.0, SERVER_PAUSES.1),
         }
@@ -146,6 +155,8 @@ impl Memory {
         let readings = &self.readings;
         self.belongs
             .retain(|_, workload| readings.contains_key(workload));
+        self.aims
+            .retain(|workload, _| readings.contains_key(workload));
         self.turning.retain(|_, turn| now < turn.until);
         while self
             .evictions
@@ -158,6 +169,7 @@ impl Memory {
             waits.tidy(now);
         }
         self.rollouts.tidy(now);
+        self.paces.tidy(now);
         self.owners.tidy(now);
         self.server.tidy(now);
     }
@@ -212,12 +224,31 @@ impl Memory {
         }
     }
 
-    /// Returns how many pods a workload wanted lately, if that is known.
-    pub(super) fn desired(&self, uid: &str, now: Instant) -> Option<u32> {
-        self.readings
-            .get(uid)
-            .filter(|reading| now < reading.at + READING_TIME)
-            .map(|reading| reading.workload.desired)
+    /// Returns how many pods a workload wanted lately, if that is known; `staying` is how many it has.
+    pub(super) fn desired(&self, uid: &str, staying: usize, now: Instant) -> Option<u32> {
+        let reading = self.readings.get(uid)?;
+        let is_good = now < reading.at + READING_TIME
+            || self.paces.hold(uid, now) && self.is_paced_with(uid, staying);
+        is_good.then_some(reading.workload.desired)
+    }
+
+    /// Notes that a workload which was read just now, and has `staying` pods, holds ready pods back by the pace: as long
+    /// as it has as many it is read again less and less often for that.
+    pub(super) fn paced(&mut self, uid: &str, staying: usize, now: Instant) {
+        if !self.is_paced_with(uid, staying) {
+            self.paces.over(uid);
+        }
+        self.paces.refused(uid, &staying.to_string(), None, now);
+    }
+
+    /// Forgets which workloads hold ready pods back by the pace, all but those of which `is_kept` says so.
+    pub(super) fn keep_paced(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.paces.retain(is_kept);
+    }
+
+    fn is_paced_with(&self, uid: &str, staying: usize) -> bool {
+        let known = self.paces.refusal(uid);
+        known.is_some_and(|(count, _)| *count == staying.to_string())
     }
 
     /// Notes that the pod is on its way out: until it is gone, or until `until`.
@@ -275,6 +306,28 @@ impl Memory {
         self.deeds.entry(pod.into()).or_default()
     }
 
+    /// Notes that pods of a workload go, or may have gone, to run `digests`.
+    pub(super) fn aim<'d>(
+        &mut self,
+        workload: &str,
+        digests: impl IntoIterator<Item = &'d Digest>,
+        now: Instant,
+    ) {
+        let aims = self.aims.entry(workload.into()).or_default();
+        for digest in digests {
+            if aims.iter().all(|(aim, _)| aim != digest) {
+                aims.push((digest.clone(), now));
+            }
+        }
+        aims.drain(..aims.len().saturating_sub(AIMS));
+    }
+
+    /// Returns when the first pod of a workload went to run `digest`, if that is known.
+    pub(super) fn aimed(&self, workload: &str, digest: &Digest) -> Option<Instant> {
+        let mut aims = self.aims.get(workload)?.iter();
+        aims.find_map(|(aim, since)| (aim == digest).then_some(*since))
+    }
+
     /// Counts the eviction of a pod on `node`, or a restart, against the budgets.
     pub(super) fn spend(&mut self, namespace: &Arc<str>, node: Option<&Arc<str>>, now: Instant) {
         self.evictions.push_back(Spent {
@@ -282,6 +335,13 @@ impl Memory {
             namespace: namespace.clone(),
             node: node.cloned(),
         });
+    }
+
+    /// Counts what others may have done against the budgets, before anything of our own.
+    pub(super) fn inherit(&mut self, mut evictions: Vec<Spent>) {
+        evictions.sort_by_key(|spent| spent.at);
+        evictions.extend(self.evictions.drain(..));
+        self.evictions = evictions.into();
     }
 
     /// Returns the evictions and restarts of the last minute.
@@ -298,6 +358,7 @@ impl Memory {
             &self.ready,
             &self.workloads,
             &self.rollouts,
+            &self.paces,
             &self.owners,
             &self.server,
         ];

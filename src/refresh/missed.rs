@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    group::{Group, Scene},
+    group::{Group, SLACK, Scene},
+    memory::Memory,
     survey,
 };
 use crate::policy::{Container, Digest, Pod};
@@ -22,11 +23,11 @@ pub(super) struct Missed<'a> {
 
 impl<'a> Missed<'a> {
     /// Returns what the pods of a workload have missed.
-    pub(super) fn of(group: &Group, scene: Scene<'a>) -> Self {
+    pub(super) fn of(group: &Group, scene: Scene<'a>, memory: &Memory) -> Self {
         let mut missed = Self::default();
         for outdated in group.outdated(scene).filter(|it| it.pod.ready) {
             for moved in &outdated.moved {
-                if !is_late(scene, &outdated.pod, moved) {
+                if !came_in_vain(group, scene, memory, &outdated.pod, moved) {
                     continue;
                 }
                 let what = (&*moved.container, &moved.to.digest);
@@ -46,6 +47,29 @@ impl<'a> Missed<'a> {
         }
         missed
     }
+}
+
+/// Says whether the outdated pod was created when the container's tag meant what it should run, as far as can be told.
+///
+/// A stamp may tell that the tag meant something else in between. It is not believed of a pod that came in the place of one
+/// of ours: where the webhook is told something else than we are, again and again, the next one would be no better.
+pub(super) fn came_in_vain(
+    group: &Group,
+    scene: Scene<'_>,
+    memory: &Memory,
+    pod: &Pod,
+    moved: &survey::Moved,
+) -> bool {
+    let is_excused = || {
+        let clock = scene.survey.clock?;
+        let first = clock.best(moved.to.first, (scene.now, scene.wall));
+        let mut containers = pod.containers.iter();
+        let container = containers.find(|it| it.name == moved.container)?;
+        let aimed = (group.workload.as_deref()).and_then(|it| memory.aimed(it, &moved.to.digest));
+        let is_ours = aimed.is_some_and(|since| clock.at(since) - SLACK <= pod.created);
+        Some(!is_ours && container.denies(&moved.to.digest, first, pod.created))
+    };
+    is_late(scene, pod, moved) && is_excused() != Some(true)
 }
 
 /// Returns the containers that make pods outdated and were pinned, each with what has moved.
@@ -73,7 +97,7 @@ fn strayed(group: &Group, scene: Scene<'_>, pinned: &Container, moved: &survey::
 ///
 /// Nobody is evicted for a digest before `confirm_after` has passed since it was first seen, so that replacements
 /// are at least as late. Half of it is left to clocks that differ, and to a cache that showed a pod late.
-pub(super) fn is_late(scene: Scene<'_>, pod: &Pod, moved: &survey::Moved) -> bool {
+fn is_late(scene: Scene<'_>, pod: &Pod, moved: &survey::Moved) -> bool {
     scene.survey.clock.is_some_and(|clock| {
         let first = clock.best(moved.to.first, (scene.now, scene.wall));
         let soonest = first.checked_add(scene.limits.confirm_after / 2);

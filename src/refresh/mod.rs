@@ -22,6 +22,7 @@ mod finish;
 #[cfg(test)]
 mod fixture;
 mod group;
+mod heritage;
 mod lanes;
 mod ledger;
 mod memory;

@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use super::{
     memory::{Memory, SERVER, Turn},
+    survey::Moved,
     target::after,
 };
 use crate::{
     cluster::{CallError, Eviction},
-    policy::{Owner, Pod},
+    policy::{Digest, Owner, Pod},
 };
 
 /// The time a sent eviction without an answer is taken for done: longer than the API server works on one.
@@ -30,6 +31,8 @@ pub(super) struct Asked<'a> {
     /// The uid of its workload.
     pub(super) workload: &'a str,
     /// What the pod was to run.
+    pub(super) moved: &'a [Moved],
+    /// The same in words.
     pub(super) targets: &'a str,
     /// How long the pod counts as gone although nothing was done, if it was a dry run.
     pub(super) rehearsal: Option<Duration>,
@@ -44,6 +47,12 @@ pub(super) struct Outcome {
     pub(super) news: bool,
     /// Whether others may be tried in this pass.
     pub(super) go_on: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn digests(self) -> impl Iterator<Item = &'a Digest> {
+        self.moved.iter().map(|moved| &moved.to.digest)
+    }
 }
 
 /// Remembers what an answer that came at `now` says.
@@ -97,6 +106,7 @@ pub(super) fn note(
                 memory.goes(&pod.uid, Some(after(now, doubt)));
                 memory.doubt(&pod.uid, true);
                 memory.spend(&pod.namespace, pod.node.as_ref(), now);
+                memory.aim(workload, asked.digests(), now);
             }
             news = memory.workloads.refused(workload, label, None, now);
             if is_away(cause) {
@@ -122,6 +132,7 @@ fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
         return memory.pods.refused(&pod.uid, targets, Some(rehearsal), now);
     }
     memory.goes(&pod.uid, None);
+    memory.aim(workload, asked.digests(), now);
     let turning = memory.turning.get(workload);
     let turn = Turn {
         owner: asked.owner.clone(),

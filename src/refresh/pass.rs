@@ -79,6 +79,7 @@ impl Term<'_> {
             self.show_holds(&Plan::default());
             self.show_halted(&[], &Plan::default(), &HashMap::new());
             self.memory.rollouts.retain(|_| false);
+            self.memory.keep_paced(|_| false);
             return Pass::idle(Phase::Rest);
         }
         let until = scene.now + PASS_TIME;
@@ -104,6 +105,14 @@ impl Term<'_> {
         self.finish(scene, &reading.groups);
         self.show_halted(&reading.groups, &plan, &places);
         restart::wait(scene, &reading, &plan, &places, &mut self.memory);
+        let is_fresh = |group: &Group| reading.is_fresh(group);
+        read::wait(
+            (&reading.groups, &views),
+            (scene, &moment),
+            &plan,
+            is_fresh,
+            &mut self.memory,
+        );
         let work = Work {
             scene,
             reading: &reading,

@@ -19,7 +19,7 @@ use crate::{
     error::Chain,
     policy::{
         Owner,
-        gate::{self, Moment, plan},
+        gate::{self, Hold, Moment, Plan, plan},
     },
 };
 
@@ -31,6 +31,9 @@ pub(super) const ROUNDS: usize = 4;
 
 /// Workloads read in a pass only to tell about them by their names.
 const TO_TELL: usize = 64;
+
+/// Workloads read in a pass only to find out whether the pace holds their pods.
+const TO_PACE: usize = 64;
 
 /// The owners with outdated pods, and which of them have been read just now.
 #[derive(Debug, Default)]
@@ -54,7 +57,8 @@ impl Reading {
 /// Reads the workloads that would lose a pod now, until none is left or the pass has taken too long.
 ///
 /// To hold pods back what was read a while ago is good enough, or nothing at all, so that a pod that waits
-/// for days, for a budget or a window, costs no calls.
+/// for days, for a budget or a window, costs no calls. Only where the pace holds it, which depends on how many pods are
+/// wanted, is that read now and then.
 pub(super) async fn read(
     scene: Scene<'_>,
     moment: &Moment<'_>,
@@ -97,7 +101,7 @@ pub(super) fn views<'a>(
         .collect()
 }
 
-/// Returns the groups that would lose a pod.
+/// Returns the groups that would lose a pod, and those that might if it were known how many they want.
 pub(super) fn wanted<'g>(
     groups: &'g [Group],
     scene: Scene<'_>,
@@ -109,10 +113,52 @@ pub(super) fn wanted<'g>(
     let restarted = plan.restart.iter().flat_map(|restart| &restart.members);
     let go = plan.go.iter().chain(restarted);
     let go: HashSet<&str> = go.map(|member| &*member.pod.uid).collect();
-    (groups.iter().zip(&views))
+    let would_lose = (groups.iter().zip(&views))
         .filter(|(_, view)| (view.members.iter()).any(|member| go.contains(&*member.pod.uid)))
+        .map(|(group, _)| group);
+    let might = paced(groups, &views, &plan, moment)
+        .filter(|group| group.is_assumed(scene, memory))
+        .take(TO_PACE);
+    would_lose.chain(might).collect()
+}
+
+/// Returns the groups whose ready pods the pace holds back: it might not, if they wanted another number of pods. A
+/// restart does not ask for that.
+fn paced<'g>(
+    groups: &'g [Group],
+    views: &[gate::Workload<'_>],
+    plan: &Plan<'_>,
+    moment: &Moment<'_>,
+) -> impl Iterator<Item = &'g Group> {
+    let is_paced = |hold: &Hold| matches!(hold, Hold::Pace | Hold::Halted);
+    let held = (plan.held.iter()).filter(|(member, hold)| member.pod.ready && is_paced(hold));
+    let held: HashSet<&str> = held.map(|(member, _)| &*member.pod.uid).collect();
+    (groups.iter().zip(views))
+        .filter(move |(_, view)| {
+            let is_held = |member: &gate::Member<'_>| held.contains(&*member.pod.uid);
+            let mut members = view.members.iter();
+            members.any(|member| is_held(member) && !view.restarts(member, moment))
+        })
         .map(|(group, _)| group)
-        .collect()
+}
+
+/// Has the readings of this pass that hold ready pods of `groups`, seen as `views`, back by the pace kept for a while,
+/// and longer each time: what waits for a pod that never becomes ready costs hardly a call.
+pub(super) fn wait(
+    (groups, views): (&[Group], &[gate::Workload<'_>]),
+    (scene, moment): (Scene<'_>, &Moment<'_>),
+    plan: &Plan<'_>,
+    is_fresh: impl Fn(&Group) -> bool,
+    memory: &mut Memory,
+) {
+    let paced: Vec<&Group> = paced(groups, views, plan, moment).collect();
+    for group in paced.iter().filter(|group| is_fresh(group)) {
+        group.note_paced(scene, memory);
+    }
+    let uids: HashSet<&str> = (paced.iter())
+        .filter_map(|group| group.workload.as_deref())
+        .collect();
+    memory.keep_paced(|uid| uids.contains(uid));
 }
 
 /// Returns the groups of which there is something to tell, and not known whom it is about.
@@ -240,3 +286,6 @@ pub(super) fn unread(group: &Group, error: &OwnerError, memory: &mut Memory, now
         debug!(owner.name = %name, reason = label, error = %error, "No pod of {ns}/{name} goes: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,6 +180,8 @@ impl Asked<'_> {
     fn spend(self, memory: &mut Memory, now: Instant) {
         for outdated in self.outdated {
             memory.restarted(&outdated.pod.uid);
+            let digests = outdated.moved.iter().map(|moved| &moved.to.digest);
+            memory.aim(&self.workload.uid, digests, now);
         }
         if let Some(first) = self.outdated.first() {
             memory.spend(&first.pod.namespace, None, now);

@@ -1,6 +1,6 @@
 //! One term of leadership: look, decide, act, again and again.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{mem, pin::pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -15,6 +15,7 @@ use super::{
     ears::Ears,
     facts::Facts,
     group::Scene,
+    heritage,
     memory::Memory,
     poller::Poller,
     reader::Reader,
@@ -53,22 +54,26 @@ pub(super) struct Term<'a> {
     reader: Reader,
     suspects: Suspects,
     pub(super) memory: Memory,
+    /// Whether it is still to be found out what the leader before may have used up of the budgets.
+    is_heir: bool,
 }
 
 impl<'a> Term<'a> {
     /// Returns the term of leadership with this number, which knows nothing yet.
     pub(super) fn new(parts: &'a Parts, settings: &'a Settings, number: u64) -> Self {
         let sightings = Sightings::new(settings.poll_interval, Instant::now());
+        let leadership = parts.leadership.of_term(number);
         Self {
             parts,
             settings,
             number,
+            is_heir: leadership.succeeds(),
             owners: Owners::new(parts.server.clone(), CALL_TIME),
             actor: Actor {
                 evictor: Evictor::new(parts.server.clone(), EVICTION_TIME.min(parts.reserve)),
                 rehearsal: settings.dry_run.then_some(settings.poll_interval),
                 progress_deadline: settings.limits.progress_deadline,
-                leadership: parts.leadership.of_term(number),
+                leadership,
                 whose: settings.whose,
                 pods: parts.pods.clone(),
                 namespaces: parts.namespaces.clone(),
@@ -186,6 +191,12 @@ impl<'a> Term<'a> {
             },
             now,
         );
+        if mem::take(&mut self.is_heir) {
+            let whose = self.settings.whose;
+            let is_ours = |name: &str| namespaces.get(name).is_some_and(|it| it.takes_part(whose));
+            let evictions = heritage::evictions(&pods, is_ours, survey.clock, now);
+            self.memory.inherit(evictions);
+        }
         self.memory.tidy(now, pods.iter().map(|pod| &*pod.uid));
         let metrics = &self.parts.metrics;
         let count = i64::try_from(pods.len()).unwrap_or(i64::MAX);

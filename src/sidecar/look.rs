@@ -255,7 +255,7 @@ impl<'a> Watcher<'a> {
             wanted,
             has_moved,
             young: !is_older(deadline),
-            health: match !pod.ready && is_older(STARTING.min(deadline)) {
+            health: match !pod.ready && pod.due(STARTING.min(deadline)) <= wall {
                 true => Health::Failing,
                 false => Health::Fine,
             },

@@ -95,6 +95,44 @@ async fn check_taken_over(gracefully: bool) {
     assert_eq!(history.gone().len(), 6);
 }
 
+/// Checks that the second replica evicts nobody in the minute whose budget the first one has used up.
+async fn check_budget_is_kept(gracefully: bool) {
+    let mut world = pair(&["--max-evictions-per-minute=2"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 4, &image).await;
+    world.kube.running("shop", 4, &old).await;
+    let history = History::begin(&world.kube, "shop", "web-").await;
+    world.push("shop/web", "stable", "2");
+    let spent = async || (history.gone().len() == 2).then_some(());
+    eventually("the second eviction", spent).await;
+    world.kube.ready("shop", 4).await;
+    let begun = Instant::now();
+    if gracefully {
+        world.stop_first().await;
+    } else {
+        world.kill_first();
+    }
+    let held = "podrefresh_refresh_held_pods{reason=\"budget\"}";
+    // One would go next, and the other after it.
+    world.controllers()[0].shows(held, 1.0).await;
+    world.looks(5).await;
+    // On a machine that is so slow nothing can be told.
+    if begun.elapsed() < Duration::from_secs(30) {
+        assert_eq!(history.gone().len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_leaders_budget_is_kept_by_the_other() {
+    check_budget_is_kept(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_leaders_budget_is_kept_by_the_other() {
+    check_budget_is_kept(false).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leaders_work_is_finished_by_the_other() {
     check_taken_over(false).await;

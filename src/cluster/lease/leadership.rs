@@ -73,6 +73,8 @@ pub(super) struct Term {
     pub(super) until: Instant,
     /// The same by the wall clock: a machine that was suspended may find its steady clock as it was.
     pub(super) wall_until: SystemTime,
+    /// Whether somebody may have led before it, another or we.
+    pub(super) succeeds: bool,
 }
 
 impl Leadership {
@@ -140,6 +142,12 @@ impl Leadership {
         }
     }
 
+    /// Says whether somebody may have led before the term that we lead in; not if the Lease was made for it.
+    pub fn succeeds(&self) -> bool {
+        let term = self.term.as_ref().and_then(|term| *term.borrow());
+        term.is_some_and(|term| self.counts(term.number) && term.succeeds)
+    }
+
     fn counts(&self, number: u64) -> bool {
         self.only.is_none_or(|only| only == number)
     }
@@ -181,6 +189,7 @@ mod tests {
                 number: 0,
                 until: now + 10 * SECOND,
                 wall_until,
+                succeeds: false,
             };
             Leadership::new(
                 watch::channel(Some(term)).1,
@@ -199,6 +208,7 @@ mod tests {
             number: 0,
             until: now + 10 * SECOND,
             wall_until: wall + 10 * SECOND,
+            succeeds: false,
         };
         let hour = 3600 * SECOND;
         assert_eq!(term.time_left(now, wall), 10 * SECOND);
@@ -216,6 +226,7 @@ mod tests {
         assert!(Leadership::always().leads(Instant::now()));
         assert!(Leadership::always().of_term(0).leads(Instant::now()));
         assert_eq!(*Leadership::always().changed().borrow(), Some(0));
+        assert!(!Leadership::always().succeeds());
     }
 
     #[tokio::test]

@@ -89,7 +89,7 @@ impl Running {
         soon(self.leadership.changed().wait_for(Option::is_some))
             .await
             .unwrap();
-        assert!(self.leads());
+        assert!(self.leads() && self.leadership.succeeds());
         asked
     }
 }
@@ -115,6 +115,7 @@ async fn a_missing_lease_is_created() {
         .await
         .unwrap();
     assert!(run.leads());
+    assert!(!run.leadership.succeeds(), "nobody has led before");
 }
 
 #[tokio::test(start_paused = true)]

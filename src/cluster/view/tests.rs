@@ -171,6 +171,54 @@ fn what_keeps_a_pod_from_us_is_read() {
     assert_eq!(unready.version.as_deref(), Some("1020"));
 }
 
+/// Checks for how long a pod had run that its node took up at second 0 and that became unready at second `fell`, by what
+/// its containers' statuses say.
+#[track_caller]
+fn check_ran(fell: i64, statuses: &[Value], expected: u64) {
+    let pod = patched(json!({"status": {
+        "startTime": second(0),
+        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": second(fell)}],
+        "containerStatuses": statuses,
+    }}));
+    assert_eq!(pod.ready_since.to_string(), second(fell));
+    assert_eq!(pod.ran, Duration::from_secs(expected));
+}
+
+fn second(second: i64) -> String {
+    Timestamp::from_second(second).unwrap().to_string()
+}
+
+#[test]
+fn what_a_pod_had_run_before_it_became_unready_is_told_by_its_containers() {
+    let runs = |start| json!({"state": {"running": {"startedAt": second(start)}}});
+    let ended = |start| json!({"terminated": {"startedAt": second(start), "finishedAt": null}});
+    let waits = |start| json!({"state": {"waiting": {}}, "lastState": ended(start)});
+    let again = |start, last| {
+        let state = json!({"running": {"startedAt": second(start)}});
+        json!({"state": state, "lastState": ended(last)})
+    };
+    // Never ready.
+    check_ran(0, &[runs(5)], 0);
+    check_ran(1, &[waits(0)], 0);
+    // A probe fails.
+    check_ran(900, &[runs(5)], 895);
+    // It ended, and will start or has started again.
+    check_ran(900, &[waits(5)], 895);
+    check_ran(900, &[json!({"state": ended(5)})], 895);
+    check_ran(900, &[again(901, 5)], 895);
+    check_ran(900, &[again(890, 5)], 10);
+    // One of two.
+    check_ran(900, &[runs(5), waits(880)], 20);
+    // It has ended more than once since, or nobody knows when it began.
+    check_ran(900, &[again(940, 920)], 900);
+    check_ran(
+        900,
+        &[json!({"lastState": {"terminated": {"startedAt": null}}})],
+        900,
+    );
+    check_ran(900, &[], 900);
+}
+
 #[test]
 fn only_known_controllers_are_told_apart() {
     use OwnerKind::*;

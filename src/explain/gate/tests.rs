@@ -5,12 +5,14 @@ use crate::{
     cluster::{CallError, Seen, Workload, WorkloadKind},
     explain::judge::Judged,
     policy::{
-        Container, Namespace, Pod, Running, Verdict,
+        Container, Namespace, Phase, Pod, Running, Verdict,
         fixture::{container, digest, pod},
     },
 };
 
 mod missed;
+
+mod exceptions;
 
 const LIMITS: Limits = Limits {
     confirm_after: Duration::from_secs(10),
@@ -76,6 +78,9 @@ fn check<T: PartialEq + std::fmt::Debug>(
     let pod = |(nth, (created, ready, outdated)): (usize, &Sort)| {
         let pod = pod(&format!("web-{nth}")).with(|pod| {
             (pod.created, pod.ready) = (at(*created), *ready);
+            if *created == DEAD.0 {
+                pod.phase = Phase::Over;
+            }
             pod.containers = Box::new([Container {
                 running: Running::Manifest(digest(if *outdated { 1 } else { 2 })),
                 ..container("nginx:1")
@@ -176,6 +181,9 @@ fn check_holds(
 
 const OLD: Sort = (100, true, true);
 const NEW: Sort = (100, true, false);
+
+/// One that has ended, and is left lying.
+const DEAD: Sort = (1, false, false);
 
 #[test]
 fn what_no_event_tells_of_is_unconfirmed() {
@@ -289,7 +297,14 @@ fn a_workload_that_cannot_be_read_is_taken_to_want_its_pods() {
         name: name.clone(),
         source: CallError::Timeout(Duration::from_secs(1)),
     };
-    check(&[OLD, NEW], vec![], &[], Err(unread), desired, Some(2));
+    check(
+        &[OLD, NEW, DEAD],
+        vec![],
+        &[],
+        Err(unread),
+        desired,
+        Some(2),
+    );
     let gone = OwnerError::Gone {
         kind,
         namespace,

@@ -9,7 +9,7 @@ use super::{
     plan,
 };
 use crate::policy::{
-    OwnerKind, Pod, Wishes,
+    OwnerKind, Phase, Pod, Wishes,
     fixture::{Fixture, pod},
 };
 
@@ -55,8 +55,9 @@ pub(super) fn target(second: i64) -> Target {
 /// The pods of one owner, each a letter and marks, separated by spaces:
 ///
 /// `R` is outdated, `C` current, `U` unknown, in small letters the same but not ready. `!` was evicted by us, `~` is
-/// terminating, `%` may have been evicted by us, `?` was refused by the Eviction API, `@` was created a progress deadline ago, `*` less than half a
-/// minute ago, `+` half a minute ago, the others almost a progress deadline ago. `^` was made from an earlier template,
+/// terminating, `x` has ended, `%` may have been evicted by us, `?` was refused by the Eviction API, `@` was created a progress deadline ago, `*` less than half a
+/// minute ago, `+` half a minute ago, the others almost a progress deadline ago; `|` became unready 15 seconds ago and had
+/// run for as long as it is old. `^` was made from an earlier template,
 /// `=` in vain from the one for its target. Pods are called `web-0`, `web-1` and so on.
 pub(super) struct Scene {
     pods: Vec<(Pod, String, Wishes)>,
@@ -73,10 +74,17 @@ impl Scene {
                 let pod = pod(&format!("web-{nth}")).owned_by(kind).with(|pod| {
                     pod.ready = marks.starts_with(|c: char| c.is_ascii_uppercase());
                     pod.terminating = marks.contains('~');
+                    if marks.contains('x') {
+                        pod.phase = Phase::Over;
+                    }
                     let ages = [('@', 600), ('*', 29), ('+', 30)];
                     let age = ages.iter().find(|(mark, _)| marks.contains(*mark));
                     pod.created = at(NOW - age.map_or(599, |(_, age)| *age));
                     pod.ready_since = at(NOW - if marks.contains('\'') { 14 } else { 15 });
+                    if marks.contains('|') {
+                        let ran = pod.ready_since.duration_since(pod.created);
+                        pod.ran = Duration::try_from(ran).unwrap();
+                    }
                 });
                 (Fixture::build(pod), marks.to_owned(), Wishes::default())
             })

@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_has_ended_is_none_of_the_owners() {
+        check(3, "1", "R R R ux@", "1 pace pace -");
+        check(3, "1", "R R R Ux", "1 pace pace -");
+        // What it leaves missing is missing.
+        check(3, "1", "R R ux@", "pace pace -");
+        check(3, "1", "R r C cx@", "pace 1 - -");
+    }
+
+    #[test]
     fn a_pod_is_available_when_it_has_been_ready_for_long_enough() {
         let check = |pods: &str, expected: &str| {
             let mut scene = Scene::new(OwnerKind::ReplicaSet, pods);
@@ -221,6 +230,9 @@ mod tests {
         check(3, "1", "R R c@!", "pace pace -");
         check(3, "2", "R R c@", "1 halted -");
         check(3, "1", "R R C@", "1 pace -");
+        // It was ready, and may be again.
+        check(3, "1", "R R c@|", "pace pace -");
+        check(3, "1", "R r c@|", "pace 1 -");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Candidate, Hold, Member, Moment, Outdated, Standing, Workload, candidates};
 use crate::policy::{OwnerKind, wishes::Strategy};
 
-/// How long a pod may take to become ready before a rollout that waits for it counts as failing, so that it does
+/// How long a pod may take to become ready, or ready again, before a rollout that waits for it counts as failing, so that it does
 /// not keep its own fix away. Longer than most pods take, and far shorter than the ten minutes of a Deployment.
 const STARTING: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     policy::{
-        PullPolicy,
+        Phase, PullPolicy,
         fixture::{Fixture, digest},
         gate::Standing,
     },
@@ -87,6 +87,11 @@ fn a_workload_that_is_being_replaced_stays_a_group_until_it_is_fresh() {
     assert!(fresh(2) && fresh(1) && !fresh(3));
 }
 
+/// Has a pod end, as when its node is short of memory.
+fn dead(pod: &mut Pod) {
+    (pod.phase, pod.ready) = (Phase::Over, false);
+}
+
 /// Checks whether a workload of two pods counts as fresh.
 #[track_caller]
 fn check_fresh(other: Fixture, expected: bool) {
@@ -108,6 +113,7 @@ fn fresh_is_what_runs_its_tag_and_is_ready() {
     check_fresh(runs("b", "web", 0), false);
     check_fresh(runs("b", "web", 1).with(|pod| pod.ready = false), false);
     check_fresh(runs("b", "web", 2).with(|pod| pod.terminating = true), true);
+    check_fresh(runs("b", "web", 2).with(dead), true);
 }
 
 /// Checks how many pods a workload of three is taken to want.
@@ -115,6 +121,7 @@ fn fresh_is_what_runs_its_tag_and_is_ready() {
 fn check_desired(prepare: impl FnOnce(&mut Memory, Instant), expected: Option<u32>) {
     let mut pods: Vec<Fixture> = ["a", "b", "c"].map(|name| runs(name, "web", 2)).into();
     pods.push(runs("d", "web", 2).with(|pod| pod.terminating = true));
+    pods.push(runs("e", "web", 2).with(dead));
     let stage = Stage::new(pods).confirmed(1);
     let (scene, mut memory) = (stage.scene(), memory());
     prepare(&mut memory, stage.now());
@@ -211,6 +218,49 @@ fn a_ready_replacement_that_came_back_old_stops_its_owner() {
     check_ineffective(6, true, [true, true]);
     check_ineffective(5, true, [false, false]);
     check_ineffective(-100_000, true, [false, false]);
+}
+
+/// Checks whether an owner is taken for one whose pods come back old, of which one was created at `created` and stamped
+/// with `stamped`. The digest was first seen at second 0; `gone` is when we evicted a pod for it, if we did.
+#[track_caller]
+fn check_stamped(created: u64, stamped: u8, gone: Option<u64>, expected: bool) {
+    let pod = runs("a", "web", 2).with(|pod| {
+        pod.created = wall(i64::try_from(created).unwrap());
+        stamp(pod, stamped);
+    });
+    let clock = runs("c", "api", 1).with(|pod| pod.created = wall(0));
+    let mut stage = Stage::new([runs("b", "web", 2), clock]).confirmed(1);
+    stage.pods.push(Arc::new(pod.build()));
+    stage.second = created + 1;
+    stage.look();
+    stage.answer(&lookup(), 1);
+    stage.look();
+    let (scene, mut memory) = (stage.scene(), memory());
+    memory.read(deployment("web", 2), ["uid-web".into()], scene.now);
+    if let Some(second) = gone {
+        memory.aim("uid-web", [&digest(1)], stage.start + seconds(second));
+    }
+    let groups = groups(scene, &memory);
+    let view = groups[0].view(scene, &memory, 0);
+    for member in &view.members {
+        let Standing::Outdated(outdated) = &member.standing else {
+            panic!("{} must be outdated", member.pod.name);
+        };
+        assert_eq!(outdated.targets[0].ineffective, expected);
+    }
+}
+
+#[test]
+fn a_pod_whose_stamp_tells_that_its_tag_meant_something_else_did_not_come_in_vain() {
+    check_stamped(3600, 2, None, false);
+    check_stamped(3600, 3, None, false);
+    check_stamped(600, 2, None, false);
+    // The webhook may have used an old answer.
+    check_stamped(599, 2, None, true);
+    // It came for ours, and so would the next.
+    check_stamped(3600, 2, Some(3590), true);
+    check_stamped(3600, 2, Some(3604), true);
+    check_stamped(3600, 2, Some(3607), false);
 }
 
 #[test]

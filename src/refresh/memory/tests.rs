@@ -42,8 +42,8 @@ fn a_reading_holds_for_a_while_and_names_for_longer() {
     assert_eq!(memory.workload_of(&owned_by("b")), Some("uid-web"));
     assert_eq!(memory.workload_of(&owned_by("c")), None);
     let old = now + READING_TIME;
-    assert_eq!(memory.desired("uid-web", old - seconds(1)), Some(3));
-    assert_eq!(memory.desired("uid-web", old), None);
+    assert_eq!(memory.desired("uid-web", 3, old - seconds(1)), Some(3));
+    assert_eq!(memory.desired("uid-web", 3, old), None);
     let late = now + KEEP - seconds(1);
     memory.tidy(late, [].into_iter());
     assert!(memory.workload("uid-web").is_some());

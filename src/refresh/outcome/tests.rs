@@ -20,6 +20,7 @@ fn asked<'a>(pod: &'a Pod, rehearsal: Option<Duration>) -> Asked<'a> {
         pod,
         owner: pod.owner.as_ref().unwrap(),
         workload: "uid-w",
+        moved: &[],
         targets: "app=sha256:1",
         rehearsal,
         progress_deadline: seconds(600),

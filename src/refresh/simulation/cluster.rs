@@ -96,6 +96,7 @@ impl Cluster {
                     pod.crashes = true;
                 }
             }
+            Event::Fail { owner } => self.fail(owner),
             Event::Scale { owner, to } => self.owners[owner].desired = to,
             Event::Rollout { owner } => self.owners[owner].roll_out(),
             Event::Delete { owner } => self.owners[owner].deleted = true,
@@ -106,6 +107,21 @@ impl Cluster {
             Event::Cache { frozen } => self.frozen = frozen,
             Event::Namespace { namespace, enabled } => self.homes[namespace].enabled = enabled,
             Event::Restart | Event::Clock { .. } => {}
+        }
+    }
+
+    /// Has the node of a pod end it. A ReplicaSet leaves it lying; the others remove it before they make another.
+    fn fail(&mut self, nth: usize) {
+        let now = self.second;
+        let owner = &mut self.owners[nth];
+        let is_removed = owner.plan.kind != Kind::Deployment;
+        let Some(pod) = owner.pods.iter_mut().find(|pod| pod.stays()) else {
+            return;
+        };
+        let gone = pod.change();
+        (gone.phase, gone.ready) = (Phase::Over, false);
+        if is_removed {
+            pod.end(now);
         }
     }
 
@@ -159,7 +175,7 @@ impl Cluster {
 
     /// Says whether anything is on its way, so that time should not pass fast.
     pub(super) fn moves(&self) -> bool {
-        let is_moving = |pod: &Actual| !pod.stays() || !pod.pod.ready;
+        let is_moving = |pod: &Actual| !(pod.lies() || pod.stays() && pod.pod.ready);
         1 < self.seen.len() || self.owners.iter().any(|it| it.pods.iter().any(is_moving))
     }
 
@@ -170,14 +186,12 @@ impl Cluster {
                 continue;
             }
             let (name, wanted) = (&owner.name, self.tags[owner.plan.image]);
-            if owner.pods.len() != owner.desired as usize {
-                let (count, desired) = (owner.pods.len(), owner.desired);
+            let pods = || owner.pods.iter().filter(|pod| !pod.lies());
+            let (count, desired) = (pods().count(), owner.desired);
+            if count != desired as usize {
                 return Some(format!("{name} has {count} pods and wants {desired}"));
             }
-            let old = owner
-                .pods
-                .iter()
-                .find(|pod| pod.runs != wanted || !pod.pod.ready);
+            let old = pods().find(|pod| pod.runs != wanted || !pod.pod.ready);
             if let Some(Actual { pod, runs, .. }) = old {
                 let (name, ready) = (&pod.name, pod.ready);
                 return Some(format!(
@@ -242,7 +256,8 @@ impl Cluster {
         } else if owner.plan.kind == Kind::Deployment && owner.available() == owner.desired {
             let uid = owner.direct.uid.clone();
             let of_old = |pod: &&mut Actual| pod.pod.owner.as_ref().is_some_and(|it| it.uid != uid);
-            if let Some(pod) = owner.pods.iter_mut().find(of_old) {
+            let staying = owner.pods.iter_mut().filter(|pod| pod.stays());
+            if let Some(pod) = { staying }.find(of_old) {
                 pod.end(now + dice.roll(15));
             }
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cluster::Eviction,
     policy::{Pod, Running, fixture::digest},
-    refresh::fixture::START,
+    refresh::fixture::{START, wall},
     registry::Lookup,
 };
 
@@ -169,6 +169,11 @@ impl Ledger {
             return Err(format!("it runs {version} already"));
         }
         let born = u64::try_from(pod.created.as_second() - START).unwrap();
+        let since = wall(i64::try_from(first).unwrap());
+        // It was asked to come, and its tag meant something else then.
+        if pod.containers[0].denies(&digest(version), since, pod.created) {
+            return Ok(());
+        }
         if first + CONFIRM_AFTER <= born && (pod.ready || now < born + PROGRESS_DEADLINE) {
             return Err(format!(
                 "it was born at {born} to replace another for {version}, known since {first}"

@@ -1,7 +1,7 @@
 //! Thousands of runs of the rules and the memory over a model cluster in which everything goes wrong that can.
 //!
-//! Each run is one seed: workloads, budgets, pushes good and bad, crashes, outages, restarts without memory, caches
-//! that lag, clocks that are set. After every step it is checked that nothing has happened that must not, by a
+//! Each run is one seed: workloads, budgets, pushes good and bad, crashes, pods that their nodes end, outages, restarts
+//! without memory, caches that lag, clocks that are set. After every step it is checked that nothing has happened that must not, by a
 //! record of its own (`ledger`); then all is repaired, good images are pushed, and every pod must come to run them.
 //!
 //! A run that fails prints its seed and the fewest events that make it fail; `PODREFRESH_SIMULATION_SEED=4711` plays

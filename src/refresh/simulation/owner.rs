@@ -89,7 +89,12 @@ impl Actual {
 
     /// Says whether it is to stay.
     pub(super) fn stays(&self) -> bool {
-        !self.pod.terminating
+        self.pod.stays()
+    }
+
+    /// Says whether it has ended and nobody removes it.
+    pub(super) fn lies(&self) -> bool {
+        !self.pod.terminating && !self.stays()
     }
 }
 

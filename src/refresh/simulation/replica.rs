@@ -26,7 +26,7 @@ use crate::{
         memory::{Memory, SERVER},
         outcome::{self, Asked},
         pass::places,
-        read::{ROUNDS, unread, views, wanted},
+        read::{self, ROUNDS, unread, views, wanted},
         sightings::Sightings,
         survey::{self, Hints, Outdated, Survey},
         suspects::Suspects,
@@ -179,6 +179,12 @@ impl Replica {
         let (groups, fresh) = self.read(scene, &moment, cluster, dice);
         let views = views(&groups, scene, &self.memory);
         let plan = plan(&moment, &views);
+        let is_fresh = |group: &Group| {
+            let uid = group.workload.as_ref();
+            uid.is_some_and(|uid| fresh.contains(uid))
+        };
+        let memory = &mut self.memory;
+        read::wait((&groups, &views), (scene, &moment), &plan, is_fresh, memory);
         let held = plan.held.iter();
         self.held = held
             .map(|(it, hold)| (it.pod.name.clone(), *hold))
@@ -223,16 +229,18 @@ impl Replica {
                 } else if go_on {
                     let done = cluster.evict(pod, dice);
                     ledger.asked(cluster, pod, &outdated.moved[0].lookup, &done)?;
-                    asked.push((lane, pod, workload, done.answer));
+                    asked.push((lane, outdated, workload, done.answer));
                 }
             }
             if asked.is_empty() {
                 return Ok(());
             }
-            let (lane, pod, workload, answer) = asked.swap_remove(dice.index(asked.len()));
+            let (lane, outdated, workload, answer) = asked.swap_remove(dice.index(asked.len()));
             lanes.ended(lane);
+            let pod = &outdated.pod;
             let asked = Asked {
                 pod,
+                moved: &outdated.moved,
                 owner: pod.owner.as_ref().unwrap(),
                 workload,
                 targets: "",

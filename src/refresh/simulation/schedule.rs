@@ -58,6 +58,8 @@ pub(super) enum Event {
     Revert { image: usize },
     /// One pod, or all, of what the owner runs now crash until the calm.
     Crash { owner: usize, all: bool },
+    /// A node ends a pod of the owner, which a ReplicaSet leaves lying.
+    Fail { owner: usize },
     /// Somebody scales the owner.
     Scale { owner: usize, to: u32 },
     /// Somebody changes the owner's template.
@@ -149,7 +151,7 @@ impl OwnerPlan {
 impl Event {
     fn new(dice: &mut Dice, owners: &[OwnerPlan]) -> Self {
         let (owner, image) = (dice.index(owners.len()), dice.index(2));
-        match dice.roll(24) {
+        match dice.roll(26) {
             0..=4 => Self::Push {
                 image,
                 bad: dice.chance(40),
@@ -186,9 +188,10 @@ impl Event {
                 namespace: dice.index(2),
                 enabled: dice.chance(50),
             },
-            _ => Self::Clock {
+            23 => Self::Clock {
                 by: dice.pick(&[-3600, -90, -5, 5, 90, 3600]),
             },
+            _ => Self::Fail { owner },
         }
     }
 }

@@ -17,6 +17,8 @@
 //! | the owner is deleted | `owners::an_owner_that_is_deleted_is_forgotten_and_its_successor_is_not` |
 //! | the owner is paused | `owners::an_owner_that_is_paused_is_refreshed_as_before` |
 //! | the owner is rolled out | `owners::a_rollout_in_the_middle_takes_no_pod_too_many` |
+//! | a rollout hangs | `pace::a_rollout_that_hangs_holds_nobody_back_while_enough_pods_are_ready` |
+//! | a node ends a pod, which is left lying | `dead::a_pod_that_was_ended_and_is_left_lying_keeps_no_other_from_being_refreshed` |
 //! | a tag flaps between two digests | `faults::a_tag_that_flaps_at_every_look_is_never_acted_on` |
 //! | a tag is deleted | `faults::a_deleted_tag_evicts_nobody` |
 //! | a registry is down for many polls | `outages::a_registry_that_is_down_for_long_is_waited_out` |
@@ -25,6 +27,7 @@
 //! | the namespace is opted out in the middle | `owners::a_namespace_that_is_opted_out_in_the_middle_keeps_the_rest_of_its_pods` |
 //! | a pod is opted out right before its turn | `owners::pods_that_are_opted_out_while_they_wait_for_their_turn_stay` |
 //! | the lease is lost in the middle of a pass | `outages::a_leader_whose_lease_is_taken_in_the_middle_of_a_pass_evicts_nobody_more` |
+//! | the leader goes with its budget used up | `leader::a_stopped_leaders_budget_is_kept_by_the_other`, `leader::a_killed_leaders_budget_is_kept_by_the_other` |
 //! | a clock is set by an hour, either way | `refresh::clock`, `refresh::simulation` (the library's own tests) |
 
 use k8s_openapi::api::core::v1::Pod;
@@ -36,6 +39,7 @@ use crate::support::{
 
 mod budgets;
 mod crowd;
+mod dead;
 mod faults;
 mod left_alone;
 mod midway;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use serde_json::json;
 use testbed::{controllers::Controller, kubelet};
 
 use crate::support::{
     history::History,
-    kube::{eventually, workload},
+    kube::{eventually, image_id, is_ready, workload},
     look::on_testbed,
     simulated::Setup,
     world::World,
@@ -206,4 +206,39 @@ async fn no_pod_goes_before_the_last_one_has_been_replaced() {
     controllers.resume(Controller::ReplicaSet);
     world.kube.running("shop", 3, &new).await;
     assert_eq!((history.gone().len(), history.fewest_up()), (3, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_hangs_holds_nobody_back_while_enough_pods_are_ready() {
+    let world = World::running(&[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    let enabled = json!({"podrefresh.io/enabled": "true"});
+    let notify = json!({"podrefresh.io/strategy": "notify"});
+    world.kube.namespace("shop", enabled, notify).await;
+    let one_more = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let spec = json!({"replicas": 3, "strategy": one_more});
+    let web = workload("web", &image, spec);
+    world.kube.create::<Deployment>("shop", web).await;
+    world.kube.running("shop", 3, &old).await;
+    let missing = world.registry.reference("shop/web", "missing");
+    let container = json!({"name": "app", "image": missing, "imagePullPolicy": "Always"});
+    let template = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    world
+        .kube
+        .patch::<Deployment>("shop", "web", template)
+        .await;
+    let up = async |digest: &str| {
+        let pods = world.kube.pods("shop").await;
+        let up = |pod: &&Pod| is_ready(pod) && image_id(pod).ends_with(digest);
+        (pods.len() == 4 && pods.iter().filter(up).count() == 3).then_some(())
+    };
+    eventually("a pod too many", async || up(&old).await).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.told("shop", "Outdated", &new).await;
+
+    // What was read to tell of it is too old by then to let anybody go.
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let evict = json!({"metadata": {"annotations": {"podrefresh.io/strategy": "evict"}}});
+    world.kube.patch_namespace("shop", evict).await;
+    eventually("three new pods", async || up(&new).await).await;
 }

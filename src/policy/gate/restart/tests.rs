@@ -128,6 +128,19 @@ fn a_rollout_whose_own_pods_are_outdated_and_fail_gets_its_fix() {
 }
 
 #[test]
+fn a_pod_that_has_ended_keeps_no_restart_away() {
+    check(UNDER_WAY, "R R r+ ux@", "restart restart restart -");
+    check(DONE, "R R R cx@", "restart restart restart -");
+    let stateful = scene(OwnerKind::StatefulSet, "restart", "R R ux").rolls(DONE);
+    assert_eq!(stateful.fates(Some(3)), "restart restart -");
+    // It tells of no rollout either.
+    let other = scene(OwnerKind::ReplicaSet, "restart", "r R cx").of_another_set(2);
+    assert_eq!(other.fates(Some(3)), "restart restart -");
+    let other = scene(OwnerKind::ReplicaSet, "restart", "R c Ux").of_another_set(2);
+    assert_eq!(other.fates(Some(2)), "pace - -");
+}
+
+#[test]
 fn a_short_progress_deadline_makes_rollouts_fail_soon() {
     let fates = |progress| {
         let scene = scene(OwnerKind::ReplicaSet, "restart", "R R r*").rolls(UNDER_WAY);
@@ -169,6 +182,7 @@ fn a_tag_that_moved_away_and_back_is_a_reason_to_restart_again() {
 fn a_target_that_does_not_start_is_rolled_out_nowhere() {
     check(DONE, "R R c", "pace pace -");
     check(DONE, "R R c@", "halted halted -");
+    check(DONE, "R R c@|", "pace pace -");
     // Nothing is at stake, unless it is known to be broken.
     check(DONE, "r r c", "restart restart -");
     check(DONE, "r r c@", "halted halted -");
@@ -198,6 +212,7 @@ fn pods_that_a_stateful_set_waits_for_are_evicted_first() {
     assert_eq!(fates("R R R", DONE), "restart restart restart");
     assert_eq!(fates("R R r", DONE), "pace pace 1");
     assert_eq!(fates("R R r*", DONE), "pace pace pace");
+    assert_eq!(fates("R R r|", DONE), "pace pace pace");
     assert_eq!(fates("R R r", UNDER_WAY), "pace pace 1");
     assert_eq!(fates("R R r*", UNDER_WAY), "rollout rollout rollout");
     assert_eq!(fates("R R c", UNDER_WAY), "rollout rollout -");
