@@ -50,7 +50,7 @@ pub(super) struct Term<'a> {
     pub(super) owners: Owners,
     pub(super) actor: Actor,
     pub(super) poller: Poller,
-    reader: Reader,
+    pub(super) reader: Reader,
     suspects: Suspects,
     pub(super) memory: Memory,
 }
