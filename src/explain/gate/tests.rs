@@ -10,6 +10,8 @@ use crate::{
     },
 };
 
+mod crowd;
+
 const LIMITS: Limits = Limits {
     confirm_after: Duration::from_secs(10),
     progress_deadline: Duration::from_secs(600),
