@@ -374,6 +374,8 @@ async fn write(server: &Server, instance: &str, notice: &Notice) -> Result<(), C
 fn event(notice: &Notice, instance: &str, now: Timestamp, chance: u64) -> Value {
     let suffix = format!(".{chance:016x}");
     let name = cut(&notice.about.name, NAME_LIMIT - suffix.len());
+    // Each part of a name between dots begins and ends with a letter or a digit.
+    let name = name.trim_end_matches(['-', '.']);
     let mut event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
