@@ -249,7 +249,9 @@ impl Term<'_> {
                     warn!(reason, "Held back pods of {about}: {note}");
                 }
             }
-            recorder.record(tell::outdated(about, outdated));
+            for notice in tell::outdated(&about, outdated) {
+                recorder.record(notice);
+            }
         }
     }
 
