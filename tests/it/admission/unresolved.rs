@@ -183,7 +183,9 @@ async fn a_pods_wish_goes_before_its_namespaces() {
     let tried = async |wish: &str| {
         super::create(&world, "shop", metadata(wish), &image, "?dryRun=All").await
     };
-    assert_eq!(try_pod(&world, "shop", &image).await.status, 403);
+    // Our watch takes a moment to see the namespace's wish.
+    let refused = async || (try_pod(&world, "shop", &image).await.status == 403).then_some(());
+    eventually("a refusal by the namespace's wish", refused).await;
     assert_eq!(tried("deny").await.status, 403);
     let warned = tried("warn").await;
     assert_eq!(
