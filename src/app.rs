@@ -49,9 +49,6 @@ mod sidecar;
 /// The Secret that the replicas share a certificate by.
 const SECRET: &str = "podrefresh-tls";
 
-/// The Lease that the replicas elect a leader by.
-const LEASE: &str = "podrefresh";
-
 /// What the poller's lookups may use pull secrets for without reading them again: at rest it makes no call.
 /// A registry that refuses them has them read anew at once.
 const POLLER_SECRETS_AGE: Duration = Duration::from_secs(3600);
@@ -178,7 +175,7 @@ impl Controller {
             Some(duration) => {
                 let lease = lease::Settings {
                     namespace: settings.namespace.clone(),
-                    name: LEASE.to_owned(),
+                    name: lease::LEASE.to_owned(),
                     identity: lease::identity(&settings.host),
                     duration,
                     gauge: metrics.leader.clone(),
@@ -208,7 +205,9 @@ impl Controller {
                 server,
                 pods,
                 namespaces,
-                resolver: resolver.with_secrets_max_age(POLLER_SECRETS_AGE),
+                resolver: resolver
+                    .for_nodes()
+                    .with_secrets_max_age(POLLER_SECRETS_AGE),
                 leadership,
                 reserve,
                 recorder,

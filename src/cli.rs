@@ -17,13 +17,14 @@ mod notify;
 mod once;
 mod pace;
 mod registries;
+mod selector;
 mod sidecar;
 mod status;
 mod values;
 mod words;
 
 pub use certs::Certs;
-pub use cluster::{Elsewhere, Place};
+pub use cluster::{Cluster, Elsewhere, Place};
 pub use controller::Controller;
 pub use digest::Digest;
 pub use explain::{Explain, Output as ExplainOutput};
@@ -112,6 +113,9 @@ impl Command {
     }
 }
 
+/// What `--help` puts the flags of logging under, apart from those of the command.
+const LOGGING: &str = "Logging";
+
 /// How to log.
 #[derive(Debug, Args)]
 pub struct Logging {
@@ -120,6 +124,7 @@ pub struct Logging {
         long,
         global = true,
         env = "PODREFRESH_LOG_FORMAT",
+        help_heading = LOGGING,
         value_enum,
         default_value = "json"
     )]
@@ -129,6 +134,7 @@ pub struct Logging {
         long,
         global = true,
         env = "PODREFRESH_LOG_FILTER",
+        help_heading = LOGGING,
         value_parser = log::checked_filter,
         default_value = "info"
     )]
@@ -162,6 +168,23 @@ mod tests {
         assert!(is_plugin(Path::new("/usr/bin/kubectl-podrefresh")));
         assert!(is_plugin(Path::new("kubectl-podrefresh.exe")));
         assert!(!is_plugin(Path::new("/usr/kubectl-x/podrefresh")));
+    }
+
+    #[test]
+    fn how_to_log_stands_apart_from_what_a_command_does() {
+        for command in Cli::command().get_subcommands() {
+            let command = command.get_name();
+            let mut whole = Cli::command();
+            whole.build();
+            let help = whole.find_subcommand_mut(command).unwrap();
+            let help = help.render_long_help().to_string();
+            let (options, logging) = help.split_once("\nLogging:\n").unwrap();
+            assert!(!options.contains("--log-"), "{help}");
+            let flags = logging
+                .lines()
+                .filter(|line| line.trim_start().starts_with("--"));
+            assert_eq!(flags.count(), 2, "{help}");
+        }
     }
 
     #[test]

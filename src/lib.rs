@@ -21,3 +21,4 @@ pub mod registry;
 pub mod server;
 pub mod sidecar;
 pub mod tls;
+pub mod x509;

@@ -23,6 +23,8 @@ pub struct Object<'a> {
 struct Metadata<'a> {
     #[serde(borrow)]
     annotations: Option<Strings<'a>>,
+    #[serde(borrow)]
+    labels: Option<Strings<'a>>,
     owner_references: Option<Items<OwnerReference>>,
     #[serde(borrow)]
     deletion_timestamp: Option<Cow<'a, str>>,
@@ -116,6 +118,13 @@ impl Object<'_> {
         places
             .map(|(place, metadata)| (place, metadata.map_or_else(Vec::new, wishes)))
             .collect()
+    }
+
+    /// Returns the value of its label `podrefresh.io/enabled`.
+    pub fn label(&self) -> Option<&str> {
+        let labels = self.metadata.as_ref()?.labels.as_ref()?;
+        let mut labels = labels.iter();
+        labels.find_map(|(name, value)| (**name == *names::ENABLED).then_some(&**value))
     }
 
     /// Returns whether a controller has made it, out of a template that somebody else wrote.

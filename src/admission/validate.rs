@@ -80,8 +80,11 @@ pub(super) fn objections(
     if old.is_terminating() {
         return Ok(None);
     }
-    let change = request.pod_change();
-    if change.is_some() && wants::is_opted_out(&request.pod()?) {
+    let pod = match request.pod_change() {
+        Some(change) => Some((change, request.pod()?)),
+        None => None,
+    };
+    if (pod.as_ref()).is_some_and(|(_, pod)| wants::is_opted_out(pod)) {
         return Ok(None);
     }
     let mut said = Objections::default();
@@ -89,19 +92,24 @@ pub(super) fn objections(
     for ((place, after), (_, before)) in object.wishes(kind).into_iter().zip(before) {
         said.wishes(place, &before, &after);
     }
+    if &*request.kind.kind == "Namespace" {
+        said.opt_in(old.label(), object.label());
+    }
     // A controller or a kubelet cannot mend what somebody else wrote, and pods must come into being. Once a pod has,
     // its controller leaves its annotations alone.
-    let is_made = match change {
-        Some(PodChange::Created) => object.is_controlled() || request.pod()?.is_mirror(),
-        Some(PodChange::Updated | PodChange::Debugged) => request.pod()?.is_mirror(),
+    let is_made = match &pod {
+        Some((PodChange::Created, pod)) => object.is_controlled() || pod.is_mirror(),
+        Some((PodChange::Updated | PodChange::Debugged, pod)) => pod.is_mirror(),
         None => object.is_controlled(),
     };
     if is_made {
         said.warnings.append(&mut said.faults);
     }
     let namespace = request.namespace.as_deref().unwrap_or_default();
-    if change == Some(PodChange::Updated) && is_opted_in(namespace) {
-        stamps(&request.pod()?, &request.old_pod()?, &mut said);
+    if let Some((PodChange::Updated, pod)) = &pod
+        && is_opted_in(namespace)
+    {
+        stamps(pod, &request.old_pod()?, &mut said);
     }
     Ok(Some(said))
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use futures::future::OptionFuture;
 use tokio::{
     sync::watch,
@@ -98,7 +98,9 @@ pub async fn once(
         server,
         pods: pods.clone(),
         namespaces: namespaces.clone(),
-        resolver: resolver.with_secrets_max_age(POLLER_SECRETS_AGE),
+        resolver: resolver
+            .for_nodes()
+            .with_secrets_max_age(POLLER_SECRETS_AGE),
         leadership,
         reserve: Duration::MAX,
         recorder,
@@ -116,7 +118,7 @@ pub async fn once(
             () = async { tokio::join!(pods.wait_synced(), namespaces.wait_synced()); } => {}
             () = &mut interrupted => bail!("interrupted before anything was looked at"),
             () = sleep_until(deadline) => {
-                bail!("the pods and namespaces could not be listed within {:?}", settings.timeout)
+                return Err(unlisted(settings.timeout, pods.fault().or_else(|| namespaces.fault())));
             }
         }
         if let Some(name) = &settings.namespace {
@@ -136,4 +138,13 @@ pub async fn once(
     // The recorder is gone with the run. What is not written by then is not worth waiting for.
     let _ = timeout(LAST_EVENTS, events).await;
     Ok(report)
+}
+
+/// Returns that nothing could be looked at in time, and why, if the API server's last answer tells.
+fn unlisted(timeout: Duration, fault: Option<String>) -> anyhow::Error {
+    let words = format!("the pods and namespaces could not be listed within {timeout:?}");
+    match fault {
+        Some(fault) => anyhow!(fault).context(words),
+        None => anyhow!(words),
+    }
 }

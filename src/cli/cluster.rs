@@ -13,6 +13,14 @@ pub struct Place {
     /// Namespace, if not that of the kubeconfig's context
     #[arg(short, long, env = "PODREFRESH_NAMESPACE")]
     pub namespace: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// Which cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Cluster {
     /// Context of the kubeconfig, if not its current one
     #[arg(long, env = "PODREFRESH_CONTEXT")]
     pub context: Option<String>,
@@ -37,12 +45,13 @@ pub struct Elsewhere {
     pub pace: Pace,
 }
 
-impl Place {
+impl Cluster {
     /// Returns which cluster that is.
     pub fn choice(&self) -> Choice {
         Choice {
             kubeconfig: self.kubeconfig.clone(),
-            context: self.context.clone(),
+            // An empty variable says the same as none.
+            context: self.context.clone().filter(|name| !name.is_empty()),
         }
     }
 }

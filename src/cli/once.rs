@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{Pace, Registries, values::positive};
+use super::{Cluster, Pace, Registries, selector::selector, values::positive};
 use crate::app;
 
 /// `podrefresh once`.
@@ -24,7 +24,7 @@ pub struct Once {
     #[arg(short, long, env = "PODREFRESH_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
     /// Only pods with these labels, such as app=web,tier!=db; it must take all pods of an owner or none
-    #[arg(short = 'l', long, env = "PODREFRESH_SELECTOR")]
+    #[arg(short = 'l', long, env = "PODREFRESH_SELECTOR", value_parser = selector)]
     pub selector: Option<String>,
     /// Print what is outdated and what would go, and evict nothing
     #[arg(
@@ -58,6 +58,9 @@ pub struct Once {
         default_value = "table"
     )]
     pub output: Output,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// How fast pods are replaced.
     #[command(flatten)]
     pub pace: Pace,

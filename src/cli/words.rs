@@ -1,7 +1,5 @@
 //! The arguments of `podrefresh completions` and `podrefresh man`: what the command line says of itself.
 
-use std::io;
-
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
@@ -24,17 +22,17 @@ pub struct Man {
 }
 
 impl Completions {
-    /// Writes the script that the shell is to read.
-    pub fn write(&self, mut to: impl io::Write) -> io::Result<()> {
+    /// Returns the script that the shell is to read.
+    pub fn text(&self) -> String {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), NAME, &mut script);
-        to.write_all(&script)
+        String::from_utf8_lossy(&script).into_owned()
     }
 }
 
 impl Man {
-    /// Writes the page as roff.
-    pub fn write(&self, mut to: impl io::Write) -> io::Result<()> {
+    /// Returns the page as roff.
+    pub fn text(&self) -> String {
         let mut whole = Cli::command();
         whole.build();
         let page = match &self.command {
@@ -45,7 +43,10 @@ impl Man {
         };
         let man = clap_mangen::Man::new(page);
         let man = man.source(concat!("podrefresh ", env!("CARGO_PKG_VERSION")));
-        man.render(&mut to)
+        let mut text = Vec::new();
+        man.render(&mut text)
+            .expect("memory must take what is written");
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 
@@ -73,9 +74,7 @@ mod tests {
     #[test]
     fn every_shell_learns_every_command() {
         for shell in Shell::value_variants() {
-            let mut script = Vec::new();
-            Completions { shell: *shell }.write(&mut script).unwrap();
-            let script = String::from_utf8(script).unwrap();
+            let script = Completions { shell: *shell }.text();
             for word in ["controller", "sidecar", "digest", "poll-interval"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
@@ -85,12 +84,10 @@ mod tests {
     #[test]
     fn every_command_has_a_page() {
         let page = |command: Option<&str>| {
-            let mut page = Vec::new();
             let man = Man {
                 command: command.map(str::to_owned),
             };
-            man.write(&mut page).unwrap();
-            String::from_utf8(page).unwrap()
+            man.text()
         };
         assert!(page(None).contains("controller"));
         for command in Cli::command().get_subcommands() {

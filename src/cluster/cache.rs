@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -38,6 +38,7 @@ type Index<T> = BTreeMap<<T as Kept>::Key, Arc<T>>;
 pub(super) struct Cache<T: Kept> {
     index: Arc<RwLock<Index<T>>>,
     in_sight: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<String>>>,
     generation: watch::Receiver<u64>,
 }
 
@@ -46,6 +47,7 @@ impl<T: Kept> Clone for Cache<T> {
         Self {
             index: self.index.clone(),
             in_sight: self.in_sight.clone(),
+            fault: self.fault.clone(),
             generation: self.generation.clone(),
         }
     }
@@ -57,9 +59,11 @@ impl<T: Kept> Cache<T> {
         let (sender, generation) = watch::channel(0);
         let index = Arc::new(RwLock::new(Index::<T>::new()));
         let in_sight = Arc::new(AtomicBool::new(false));
+        let fault = Arc::new(Mutex::default());
         let writer = Writer {
             index: index.clone(),
             in_sight: in_sight.clone(),
+            fault: Arc::clone(&fault),
             generation: sender,
             view: View::default(),
             list: Index::<T>::new(),
@@ -67,6 +71,7 @@ impl<T: Kept> Cache<T> {
         let cache = Self {
             index,
             in_sight,
+            fault,
             generation,
         };
         (cache, writer)
@@ -92,6 +97,11 @@ impl<T: Kept> Cache<T> {
         self.in_sight.load(Ordering::Relaxed)
     }
 
+    /// Returns what keeps the objects from being seen, in words, if the last question failed.
+    pub(super) fn fault(&self) -> Option<String> {
+        lock(&self.fault).clone()
+    }
+
     /// Waits until all objects have been listed once; for ever, if the writer is gone before.
     pub(super) async fn wait_synced(&self) {
         let mut generation = self.generation.clone();
@@ -111,6 +121,7 @@ impl<T: Kept> Cache<T> {
 pub(super) struct Writer<T: Kept> {
     index: Arc<RwLock<Index<T>>>,
     in_sight: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<String>>>,
     generation: watch::Sender<u64>,
     view: View,
     list: Index<T>,
@@ -120,6 +131,15 @@ impl<T: Kept> Writer<T> {
     /// Notes whether changes of the objects come through.
     pub(super) fn see(&self, in_sight: bool) {
         self.in_sight.store(in_sight, Ordering::Relaxed);
+        if in_sight {
+            *lock(&self.fault) = None;
+        }
+    }
+
+    /// Notes that they do not, and why.
+    pub(super) fn lose(&self, fault: String) {
+        self.see(false);
+        *lock(&self.fault) = Some(fault);
     }
 
     /// Begins a new list; what was there stays visible until it is complete.
@@ -187,6 +207,10 @@ impl<T: Kept> Writer<T> {
             self.generation.send_modify(|generation| *generation += 1);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Puts an object in its place. A key may share its object, so an old key goes with the old object.

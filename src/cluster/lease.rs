@@ -32,7 +32,7 @@ mod settings;
 use self::leadership::Term;
 pub use self::{
     leadership::{Leader, Leadership, Reins},
-    settings::{Settings, identity},
+    settings::{LEASE, Settings, identity},
 };
 
 /// The least time from one look at the Lease until it is looked at again because somebody asks for that.

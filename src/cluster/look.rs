@@ -17,7 +17,11 @@ use super::{
     view::View,
     wire::{OwnerReference, RawNamespace, RawPod},
 };
-use crate::policy::{Namespace, OwnerKind, Pod, disruption::Disruptions};
+use crate::policy::{
+    Namespace, OwnerKind, Pod,
+    disruption::Disruptions,
+    names::{ENABLED, idle_label},
+};
 
 /// One who looks at the cluster; a clone shares the connections.
 #[derive(Debug, Clone)]
@@ -35,6 +39,17 @@ pub struct Seen {
     pub foreign: Option<Box<str>>,
     /// The budgets that select it.
     pub budgets: Box<[Arc<Disruptions>]>,
+    /// The value of its label `podrefresh.io/enabled`, where that means nothing.
+    pub idle_label: Option<Box<str>>,
+}
+
+/// A namespace, and what else of it is of interest to people.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The value of its label `podrefresh.io/enabled`, where that means nothing.
+    pub idle_label: Option<Box<str>>,
 }
 
 /// Who holds a Lease.
@@ -124,24 +139,24 @@ impl Look {
     }
 
     /// Lists all namespaces.
-    pub async fn namespaces(&self) -> Result<Vec<Namespace>, CallError> {
+    pub async fn namespaces(&self) -> Result<Vec<Home>, CallError> {
         let mut view = View::default();
-        let read = |body: &[u8], listed: &mut Vec<Namespace>| {
+        let read = |body: &[u8], listed: &mut Vec<Home>| {
             let namespaces = items::<RawNamespace<'_>>(body)?;
-            listed.extend(namespaces.filter_map(|raw| view.namespace(&raw)));
+            listed.extend(namespaces.filter_map(|raw| home(&mut view, &raw)));
             Ok(())
         };
         list(&self.server, "/api/v1/namespaces", &[], read).await
     }
 
     /// Reads one namespace; `None` when there is none of that name.
-    pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, CallError> {
+    pub async fn namespace(&self, name: &str) -> Result<Option<Home>, CallError> {
         let path = format!("/api/v1/namespaces/{}", Segment(name));
         let Some(body) = self.get(&path).await? else {
             return Ok(None);
         };
         let raw: RawNamespace<'_> = decode(&body)?;
-        Ok(View::default().namespace(&raw))
+        Ok(home(&mut View::default(), &raw))
     }
 
     /// Lists the PodDisruptionBudgets of `namespace`; `None` is all namespaces.
@@ -185,8 +200,15 @@ fn names(seen: &Seen) -> (&str, &str) {
     (&seen.pod.namespace, &seen.pod.name)
 }
 
-fn seen(view: &mut View, pod: &RawPod<'_>, rest: &RawRest<'_>, budgets: &Budgets) -> Option<Seen> {
-    let pod = Arc::new(view.pod(pod)?);
+fn home(view: &mut View, raw: &RawNamespace<'_>) -> Option<Home> {
+    Some(Home {
+        namespace: view.namespace(raw)?,
+        idle_label: idle_label(raw.metadata.0.labels.get(ENABLED)).map(Into::into),
+    })
+}
+
+fn seen(view: &mut View, raw: &RawPod<'_>, rest: &RawRest<'_>, budgets: &Budgets) -> Option<Seen> {
+    let pod = Arc::new(view.pod(raw)?);
     let meta = &rest.metadata.0;
     let is_foreign = (pod.owner.as_ref()).is_some_and(|owner| owner.kind == OwnerKind::Other);
     let mut owners = meta.owner_references.0.iter().map(|Object(owner)| owner);
@@ -195,6 +217,7 @@ fn seen(view: &mut View, pod: &RawPod<'_>, rest: &RawRest<'_>, budgets: &Budgets
         let name = format!("{}/{}", owner.kind.as_str(), owner.name.as_str());
         name.into()
     });
+    let label = raw.metadata.0.labels.get(ENABLED);
     let labels = meta.labels.0.iter();
     let labels = labels.map(|(name, value)| (&**name, &**value));
     let budgets = budgets.of(&pod.namespace, labels);
@@ -202,6 +225,7 @@ fn seen(view: &mut View, pod: &RawPod<'_>, rest: &RawRest<'_>, budgets: &Budgets
         pod,
         foreign,
         budgets,
+        idle_label: idle_label(label).map(Into::into),
     })
 }
 

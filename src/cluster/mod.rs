@@ -39,7 +39,7 @@ pub use connect::{Choice, ConnectError, Connection, connect};
 pub use events::{About, EventReason, NOTE_LIMIT, Notice, Recorder};
 pub use evict::{Eviction, Evictor};
 pub use lease::{Leader, Leadership, Reins, elect};
-pub use look::{Holder, Look, Seen};
+pub use look::{Holder, Home, Look, Seen};
 pub use namespaces::Namespaces;
 pub use nodes::{Nodes, Platform};
 pub use own::{Known, OwnPod, OwnPodError};

@@ -57,6 +57,11 @@ impl Namespaces {
         self.0.in_sight()
     }
 
+    /// Returns what keeps the namespaces from being seen, in words, if the last question failed.
+    pub fn fault(&self) -> Option<String> {
+        self.0.fault()
+    }
+
     /// Waits until all namespaces have been listed once; for ever, if the task has ended before.
     pub async fn wait_synced(&self) {
         self.0.wait_synced().await;

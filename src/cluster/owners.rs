@@ -172,15 +172,7 @@ impl Owners {
         if owner.kind != OwnerKind::ReplicaSet {
             return Ok(itself);
         }
-        let link = match self.links.get(&owner.uid).await {
-            Some(link) => link,
-            None => {
-                let kind = WorkloadKind::ReplicaSet;
-                let read = self.read(kind, namespace, &owner.name, &owner.uid);
-                read.await?.1
-            }
-        };
-        Ok(match link {
+        Ok(match self.link(namespace, owner).await? {
             Link::Nobody => itself,
             Link::Deployment { name, uid } => Some(About::deployment(namespace, &name, &uid)),
         })
@@ -220,20 +212,23 @@ impl Owners {
         if owner.kind != OwnerKind::ReplicaSet || !named {
             return Ok(false);
         }
-        let link = match self.links.get(&owner.uid).await {
-            Some(link) => link,
-            None => {
-                let set = WorkloadKind::ReplicaSet;
-                let namespace = &deployment.namespace;
-                match self.read(set, namespace, &owner.name, &owner.uid).await {
-                    Ok((_, link)) => link,
-                    // Its last pods are on their way out.
-                    Err(OwnerError::Gone { .. } | OwnerError::Replaced { .. }) => Link::Nobody,
-                    Err(error) => return Err(error),
-                }
+        match self.link(&deployment.namespace, owner).await {
+            Ok(Link::Deployment { uid, .. }) => Ok(*uid == *deployment.uid),
+            // One that is gone: its last pods are on their way out.
+            Ok(Link::Nobody) | Err(OwnerError::Gone { .. } | OwnerError::Replaced { .. }) => {
+                Ok(false)
             }
-        };
-        Ok(matches!(link, Link::Deployment { uid, .. } if *uid == *deployment.uid))
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns what a ReplicaSet belongs to, as it was when it was last read.
+    async fn link(&self, namespace: &str, set: &Owner) -> Result<Link, OwnerError> {
+        if let Some(link) = self.links.get(&set.uid).await {
+            return Ok(link);
+        }
+        let kind = WorkloadKind::ReplicaSet;
+        Ok(self.read(kind, namespace, &set.name, &set.uid).await?.1)
     }
 
     /// Restarts the workload as it was read: writes `value` into its template's annotation

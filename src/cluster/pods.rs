@@ -73,6 +73,11 @@ impl Pods {
         self.0.in_sight()
     }
 
+    /// Returns what keeps the pods from being seen, in words, if the last question failed.
+    pub fn fault(&self) -> Option<String> {
+        self.0.fault()
+    }
+
     /// Waits until all pods have been listed once; for ever, if the task has ended before.
     pub async fn wait_synced(&self) {
         self.0.wait_synced().await;

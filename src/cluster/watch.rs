@@ -113,17 +113,16 @@ impl Feed {
                 },
                 Some(version) => self.watch(&mut writer, version, &mut trouble).await,
             };
-            match step {
-                Ok(()) if started.elapsed() >= SHORT => trouble.rest(),
-                Ok(()) => {
-                    writer.see(false);
-                    sleep(trouble.pause(None)).await;
+            let pause = match step {
+                Ok(()) if started.elapsed() >= SHORT => {
+                    trouble.rest();
+                    continue;
                 }
+                Ok(()) => trouble.pause(None),
                 Err(error) if is_lost(&error, version.is_some()) => {
                     debug!("Listing {} again: {}", T::WHAT, Chain(&error));
                     version = None;
-                    writer.see(false);
-                    sleep(trouble.pause(None)).await;
+                    trouble.pause(None)
                 }
                 Err(source) if !complete && !source.is_transient() => {
                     return Err(WatchError {
@@ -133,11 +132,12 @@ impl Feed {
                 }
                 Err(error) => {
                     trouble.begin(&error);
-                    writer.see(false);
-                    let asked = error.refusal().and_then(|it| it.retry_after);
-                    sleep(trouble.pause(asked)).await;
+                    writer.lose(Chain(&error).to_string());
+                    trouble.pause(error.refusal().and_then(|it| it.retry_after))
                 }
-            }
+            };
+            writer.see(false);
+            sleep(pause).await;
         }
     }
 

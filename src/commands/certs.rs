@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::pki_types::{ServerName, UnixTime};
 
+use super::print;
 use crate::{
     cli,
     tls::{
@@ -64,9 +65,7 @@ pub(super) fn run(flags: &cli::Certs) -> anyhow::Result<()> {
     }
     write(&flags.out, &files, flags.force)?;
     let text = told(flags, &all, &ca.certificate);
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot print")
+    print(&text)
 }
 
 /// Returns the authority that signs: the one that lies in the directory, or a new one.

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 
 use self::order::{Order, Wanted};
+use super::print;
 use crate::{
     app, cli,
     error::Chain,
@@ -34,14 +35,13 @@ pub(super) async fn run(flags: cli::Digest) -> anyhow::Result<()> {
         .buffered(AT_ONCE);
     let mut failed = 0_usize;
     while let Some(answer) = answers.next().await {
-        let written = match answer {
-            Ok(text) => writeln!(std::io::stdout(), "{text}"),
+        match answer {
+            Ok(text) => print(&format!("{text}\n"))?,
             Err(error) => {
                 failed += 1;
-                writeln!(std::io::stderr(), "{error}")
+                writeln!(std::io::stderr(), "{error}").context("cannot print")?;
             }
-        };
-        written.context("cannot print")?;
+        }
     }
     anyhow::ensure!(
         failed == 0,
@@ -50,7 +50,8 @@ pub(super) async fn run(flags: cli::Digest) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns what to print about an image, or why there is nothing; a reference without a tag means its own digest.
+/// Returns what to print about an image, or why there is nothing; a reference with a digest means that one, as to a
+/// kubelet, and nobody is asked.
 async fn one(
     resolver: &Resolver,
     order: &Order,
@@ -62,9 +63,9 @@ async fn one(
         image: Arc::clone(image),
         identity: Arc::clone(&order.identity),
     };
-    let (digest, trail) = match (image.tag(), image.digest()) {
-        (None, Some(digest)) => (digest.clone(), None),
-        _ => match resolver.digest(&lookup, Duration::ZERO).await {
+    let (digest, trail) = match image.digest() {
+        Some(digest) => (digest.clone(), None),
+        None => match resolver.digest(&lookup, Duration::ZERO).await {
             Ok(answer) => (answer.digest, Some(answer.trail)),
             Err(error) => return Err(Chain(&error).to_string()),
         },

@@ -1,11 +1,8 @@
 //! `podrefresh explain`: every fact and rule behind what becomes of one pod.
 
-use std::io::Write as _;
-
-use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::look::explainer;
+use super::{look::explainer, print};
 use crate::{
     cli::{Explain, ExplainOutput},
     explain::text,
@@ -22,6 +19,5 @@ pub(super) async fn run(flags: Explain) -> anyhow::Result<()> {
         ExplainOutput::Text => text::explanation(&found),
         ExplainOutput::Json => format!("{:#}\n", serde_json::to_value(&found)?),
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).context("cannot print")
+    print(&text)
 }

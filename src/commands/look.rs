@@ -14,14 +14,15 @@ pub(super) async fn explainer(
     elsewhere: &Elsewhere,
     registries: &Registries,
 ) -> anyhow::Result<(Explainer, String)> {
-    let connection = connect(&place.choice()).await?;
+    let connection = connect(&place.cluster.choice()).await?;
     let server = connection.server();
     let resolver = app::resolver(
         &registries.settings(),
         Some(server.clone()),
         &Metrics::new(),
     )?;
-    let namespace = place.namespace.clone().unwrap_or(connection.namespace);
+    let named = place.namespace.clone().filter(|name| !name.is_empty());
+    let namespace = named.unwrap_or(connection.namespace);
     Ok((
         Explainer::new(&server, resolver, elsewhere.settings()),
         namespace,

@@ -1,6 +1,9 @@
 //! One thin module per subcommand.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 
@@ -18,16 +21,13 @@ mod status;
 
 /// Runs `command` to its end, and returns the exit code of one that has not failed.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match &command {
-        Command::Completions(completions) => {
-            completions.write(io::stdout()).context("cannot print")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Man(man) => {
-            man.write(io::stdout()).context("cannot print")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        _ => {}
+    let page = match &command {
+        Command::Completions(completions) => Some(completions.text()),
+        Command::Man(man) => Some(man.text()),
+        _ => None,
+    };
+    if let Some(page) = page {
+        return print(&page).map(done);
     }
     let mut builder = match &command {
         // It shares its pod's memory, and each thread takes some.
@@ -50,6 +50,18 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     // A lookup that hangs must not hold the end of the process.
     runtime.shutdown_background();
     result
+}
+
+/// Prints `text` as it is.
+///
+/// Whoever closes the other end, as `head` does, has read enough: that is no fault.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot print"),
+    }
 }
 
 const fn done((): ()) -> ExitCode {

@@ -2,13 +2,16 @@
 
 use std::io::Write as _;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::look::explainer;
+use super::{look::explainer, print};
 use crate::{
     cli::{Status, StatusOutput},
-    explain::{report, table},
+    explain::{
+        report::{self, IdleLabel},
+        table,
+    },
+    policy::names::ENABLED,
 };
 
 /// Prints what runs, what the registries say, and why nothing happens.
@@ -25,8 +28,7 @@ pub(super) async fn run(flags: Status) -> anyhow::Result<()> {
         StatusOutput::Wide => table::status(&found, true, now),
         StatusOutput::Json => format!("{:#}\n", serde_json::to_value(&found)?),
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).context("cannot print")?;
+    print(&text)?;
     let mut aside = std::io::stderr().lock();
     for line in asides(&found, namespace) {
         // Standard error may be closed; there is nobody left to tell.
@@ -37,10 +39,14 @@ pub(super) async fn run(flags: Status) -> anyhow::Result<()> {
 
 /// Returns what there is to say besides the containers.
 fn asides(found: &report::Status, namespace: Option<&str>) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = (found.idle_labels.iter())
+        .map(|IdleLabel { namespace, value }| {
+            format!("The namespace {namespace} is labelled {ENABLED}={value:?}, which means nothing: only \"true\" opts in")
+        })
+        .collect();
     match (&found.not_enabled, namespace) {
         (Some(name), _) => lines.push(format!(
-            "The namespace {name} has not opted in: kubectl label namespace {name} podrefresh.io/enabled=true"
+            "The namespace {name} has not opted in: kubectl label --overwrite namespace {name} {ENABLED}=true"
         )),
         (None, Some(name)) if found.containers.is_empty() => {
             lines.push(format!("No resources found in {name} namespace."));

@@ -46,6 +46,17 @@ pub enum Source {
     Anonymous,
 }
 
+/// Why a node cannot pull an image that its registry shows to who shows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The kubelet shows one credential after the other, and none at all only where there is none for the image.
+    #[error("they show credentials, and none of these was accepted")]
+    Refused,
+    /// The kubelet starts no pull where one of the pod's secrets makes no sense, whatever the others say.
+    #[error("they cannot read one of the pull secrets")]
+    Malformed,
+}
+
 /// One credential that fits an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -65,6 +76,8 @@ pub struct Candidates {
     problems: Box<[Problem]>,
     /// How many more there are.
     untold: usize,
+    /// Whether a problem keeps nodes from pulling.
+    stops_nodes: bool,
     worked: AtomicUsize,
 }
 
@@ -104,6 +117,7 @@ impl Candidates {
                 credential,
             })
             .collect();
+        let stops_nodes = problems.iter().any(Problem::stops_nodes);
         let untold = problems.len().saturating_sub(MOST_PROBLEMS);
         problems.truncate(MOST_PROBLEMS);
         Self {
@@ -111,6 +125,7 @@ impl Candidates {
             list,
             problems: problems.into(),
             untold,
+            stops_nodes,
             worked: AtomicUsize::new(0),
         }
     }
@@ -128,6 +143,19 @@ impl Candidates {
     /// Returns how many more problems there are.
     pub fn untold_problems(&self) -> usize {
         self.untold
+    }
+
+    /// Returns why a node cannot pull, although the registry let in the candidate at `index`.
+    ///
+    /// As the kubelet's `PullImage` does. What only the controller has (`--docker-config`) is no node's, and an identity
+    /// token means nothing to the kubelet.
+    pub fn obstacle(&self, index: usize) -> Option<Obstacle> {
+        if self.stops_nodes {
+            return Some(Obstacle::Malformed);
+        }
+        let is_anonymous = (self.get(index)).is_none_or(|it| it.source == Source::Anonymous);
+        let refused = is_anonymous && self.list.iter().any(Candidate::is_shown_by_nodes);
+        refused.then_some(Obstacle::Refused)
     }
 
     /// Returns about how many bytes it takes.
@@ -164,6 +192,16 @@ impl Candidates {
     }
 }
 
+impl Candidate {
+    fn is_shown_by_nodes(&self) -> bool {
+        let is_of_nodes = !matches!(
+            self.source,
+            Source::Anonymous | Source::Entry(Origin::File(_), _)
+        );
+        is_of_nodes && matches!(self.credential, Credential::Basic { .. })
+    }
+}
+
 impl fmt::Display for Candidates {
     /// Names the sources, separated by commas.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,7 +235,10 @@ impl fmt::Display for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::Fault;
+    use crate::{
+        cluster::secrets::SecretError,
+        credentials::{Config, Fault},
+    };
 
     fn candidates(passwords: &[&str]) -> Candidates {
         let origin = Origin::Secret {
@@ -261,6 +302,81 @@ mod tests {
         assert_eq!(bytes(&["ab"]) - bytes(&[]), one + 2);
         let long = "x".repeat(1000);
         assert_eq!(bytes(&["ab", &long]) - bytes(&["ab"]), one + 1000);
+    }
+
+    /// Checks which obstacle nodes meet where credentials of these places were refused, and none at all was not.
+    #[track_caller]
+    fn check_obstacle(found: &[(Origin, Credential)], problem: Option<Fault>, told: &str) {
+        let entry = |(origin, credential): &(Origin, Credential)| {
+            let scope = Scope::parse("ghcr.io/org").unwrap();
+            (Source::Entry(origin.clone(), scope), credential.clone())
+        };
+        let problem = problem.map(|fault| Problem {
+            origin: secret(),
+            fault,
+        });
+        let problems = problem.into_iter().collect();
+        let all = Candidates::new(found.iter().map(entry), problems, &Fingerprinter::new());
+        let obstacle = |index| {
+            all.obstacle(index).map_or("none", |it| match it {
+                Obstacle::Refused => "refused",
+                Obstacle::Malformed => "malformed",
+            })
+        };
+        assert_eq!(obstacle(found.len()), told, "{found:?}");
+        let accepted = if told == "malformed" { told } else { "none" };
+        assert_eq!(
+            (0..found.len()).map(obstacle).find(|it| *it != accepted),
+            None
+        );
+    }
+
+    fn secret() -> Origin {
+        Origin::Secret {
+            namespace: "shop".into(),
+            name: "pull".into(),
+        }
+    }
+
+    #[test]
+    fn a_node_shows_nothing_only_where_it_has_nothing_to_show() {
+        let basic = || Credential::Basic {
+            username: "ann".into(),
+            password: "pw".into(),
+        };
+        let identity = || Credential::Identity("token".into());
+        let file = || Origin::File(Path::new("/c.json").into());
+        let provider = || Origin::Provider("ecr".into());
+        check_obstacle(&[], None, "none");
+        check_obstacle(&[(secret(), basic())], None, "refused");
+        check_obstacle(&[(provider(), basic())], None, "refused");
+        check_obstacle(&[(file(), basic())], None, "none");
+        check_obstacle(&[(file(), basic()), (secret(), identity())], None, "none");
+        check_obstacle(
+            &[(secret(), identity()), (secret(), basic())],
+            None,
+            "refused",
+        );
+    }
+
+    #[test]
+    fn a_pull_secret_that_the_kubelet_cannot_decode_stops_all_of_them() {
+        let fault = |json: &str| {
+            Config::from_config_json(json.as_bytes())
+                .map_or_else(|error| Some(error.into()), |config| config.faults().next())
+        };
+        let check = |json, told| {
+            let fault = fault(json);
+            assert!(fault.is_some(), "{json}");
+            check_obstacle(&[], fault, told);
+        };
+        check("{", "malformed");
+        check(r#"{"auths": {"h.io": {"auth": "?"}}}"#, "malformed");
+        check(r#"{"auths": {"h.io": {"username": 1}}}"#, "malformed");
+        check(r#"{"auths": {"h.io": {"identitytoken": 1}}}"#, "none");
+        check(r#"{"auths": {"": {"auth": "YTpi"}}}"#, "none");
+        check_obstacle(&[], Some(Fault::Secret(SecretError::Missing)), "none");
+        check_obstacle(&[], Some(Fault::Untold(3)), "none");
     }
 
     #[test]

@@ -66,6 +66,18 @@ pub enum EntryFault {
     Length,
 }
 
+impl EntryFault {
+    /// Says whether the kubelet decodes no other entry either. It skips keys that make no sense, and knows no identity
+    /// tokens.
+    pub(super) const fn stops_nodes(&self) -> bool {
+        match self {
+            Self::Shape(field) => !matches!(field.as_bytes(), b"identitytoken"),
+            Self::Auth => true,
+            Self::Key(_) | Self::Length => false,
+        }
+    }
+}
+
 /// The bytes are no docker config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a docker config in JSON (line {line}, column {column})")]

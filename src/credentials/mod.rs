@@ -11,7 +11,7 @@ mod problem;
 mod provider;
 mod scope;
 
-pub use candidates::{Candidate, Candidates, Origin, Source};
+pub use candidates::{Candidate, Candidates, Obstacle, Origin, Source};
 pub use config::{BrokenEntry, Config, Entry, EntryFault, NotAConfig};
 pub use credential::{Credential, Fingerprint};
 pub use file::{DockerConfigFile, OpenError};

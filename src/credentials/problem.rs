@@ -40,6 +40,18 @@ pub enum Fault {
 }
 
 impl Problem {
+    /// Says whether it keeps the kubelet from pulling at all, as a pull secret does that it cannot decode.
+    pub(super) const fn stops_nodes(&self) -> bool {
+        let Origin::Secret { .. } = self.origin else {
+            return false;
+        };
+        match &self.fault {
+            Fault::Content(_) => true,
+            Fault::Entry(entry) => entry.source.stops_nodes(),
+            Fault::Secret(_) | Fault::File(_) | Fault::Untold(_) | Fault::Provider(_) => false,
+        }
+    }
+
     /// Returns the stable, documented name of what is wrong.
     pub const fn label(&self) -> &'static str {
         match &self.fault {

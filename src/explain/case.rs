@@ -3,8 +3,8 @@
 use crate::{
     cluster::Seen,
     policy::{
-        BadWishes, Container, Digest, Ineligible, Namespace, Scope, Uncounted, Verdict, Wishes,
-        eligible,
+        BadWishes, Container, Digest, Ineligible, Namespace, Running, Scope, Uncounted, Verdict,
+        Wishes, eligible,
     },
     registry::LookupError,
 };
@@ -22,12 +22,49 @@ pub(super) struct Case<'s> {
     pub(super) seen: &'s Seen,
     /// Its namespace, if that could be read.
     pub(super) namespace: Option<&'s Namespace>,
+    /// The value of its namespace's label `podrefresh.io/enabled`, where that means nothing.
+    pub(super) idle_label: Option<&'s str>,
     /// Its wishes.
     pub(super) wishes: Result<Wishes, BadWishes>,
     /// Why it is left alone, if it is.
     pub(super) left_alone: Option<Ineligible>,
     /// For each of its containers what was found out, where anything was.
     pub(super) judged: Vec<Option<Judged>>,
+}
+
+/// Why the verdict on a container is unknown though T is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Its image has not been pulled yet.
+    NotStarted,
+    /// What its status says cannot be compared, and there is no stamp.
+    Unusable,
+    /// T has no image for its node's platform.
+    Unfit,
+}
+
+impl Open {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NotStarted, Self::Unusable, Self::Unfit];
+
+    /// Returns the stable, documented name of the reason.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Unusable => "unusable",
+            Self::Unfit => "unfit",
+        }
+    }
+
+    /// Returns why it is not known whether `container` is outdated, if T is known and it is not.
+    const fn of(container: &Container, judged: &Judged) -> Option<Self> {
+        match (&judged.target, judged.verdict, &container.running) {
+            (Some(_), Verdict::Unknown, _) if judged.unfit => Some(Self::Unfit),
+            (Some(_), Verdict::Unknown, Running::NotStarted) => Some(Self::NotStarted),
+            (Some(_), Verdict::Unknown, Running::Unusable) => Some(Self::Unusable),
+            _ => None,
+        }
+    }
 }
 
 /// A container that makes its pod outdated.
@@ -57,6 +94,7 @@ impl<'s> Case<'s> {
         Self {
             seen,
             namespace,
+            idle_label: sight.idle_labels.get(&pod.namespace).map(|value| &**value),
             wishes,
             left_alone,
             judged: pod.containers.iter().map(|_| None).collect(),
@@ -71,13 +109,10 @@ impl<'s> Case<'s> {
         }
     }
 
-    /// Says whether the controller looks a container's tag up: it counts, or a stale image could be reported.
+    /// Says whether the controller looks a container's tag up.
     pub(super) fn is_looked_up(&self, container: &Container) -> bool {
-        match self.left_alone {
-            None => self.uncounted(container).is_none() || container.valid_stamp().is_some(),
-            Some(Ineligible::NothingCounts) => container.valid_stamp().is_some(),
-            Some(_) => false,
-        }
+        matches!(self.left_alone, None | Some(Ineligible::NothingCounts))
+            && container.is_looked_up(self.counts(container))
     }
 
     /// Says whether a container counts, and so does its pod.
@@ -94,6 +129,21 @@ impl<'s> Case<'s> {
             let doubt = judged.doubt.as_ref().filter(|_| self.counts(container));
             judged.fault.as_ref().or(doubt)
         })
+    }
+
+    /// Returns the label of why nothing is known of a container, if it counts and nothing is.
+    pub(super) fn open(&self, container: &Container, judged: &Judged) -> Option<&'static str> {
+        if !self.counts(container) {
+            return None;
+        }
+        let fault = judged.fault.as_ref().map(LookupError::label);
+        fault.or_else(|| Open::of(container, judged).map(Open::label))
+    }
+
+    /// Returns the label of why nothing is known of the pod, by the first container that counts and is unknown.
+    pub(super) fn first_open(&self) -> Option<&'static str> {
+        let mut containers = self.seen.pod.containers.iter().zip(&self.judged);
+        containers.find_map(|(container, judged)| self.open(container, judged.as_ref()?))
     }
 
     /// Says whether T has nothing for the pod's node, so that too little is known of a container that counts.

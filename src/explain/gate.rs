@@ -15,7 +15,7 @@ use crate::{
     policy::{
         Digest, Template,
         disruption::{Kept, disruptable},
-        gate::{self, Hold, Limits, Made, Member, Moment, Past, plan},
+        gate::{self, Hold, Limits, Made, Member, Moment, Past, plan, signed},
     },
     registry::Lookup,
 };
@@ -352,10 +352,8 @@ impl<'a> Scene<'a> {
         };
         let mut others = group.members.iter().map(|nth| &self.cases[*nth]);
         others.any(|other| {
-            let mut containers = other.seen.pod.containers.iter();
-            other.seen.pod.ready
-                && known.is_late(other)
-                && containers.any(|it| it.strayed_from(moved.container, moved.target))
+            let pod = &other.seen.pod;
+            pod.strayed_from(moved.container, moved.target) && known.is_late(other)
         })
     }
 
@@ -387,11 +385,6 @@ pub(super) fn leads(holder: &Holder, now: Timestamp) -> bool {
     let allowed = signed(holder.duration).saturating_add(SKEW);
     let renewed = holder.renewed.map(|at| now.duration_since(at));
     !holder.identity.is_empty() && renewed.is_some_and(|ago| ago <= allowed)
-}
-
-/// Returns a limit in the type that differences of timestamps have.
-pub(super) fn signed(limit: std::time::Duration) -> SignedDuration {
-    SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cluster::{OwnerError, Owners, Workload},
     error::Chain,
-    policy::Owner,
+    policy::{Owner, gate::Hold},
 };
 
 /// Workloads read at the same time.
@@ -28,6 +28,28 @@ pub(super) struct Group {
     pub(super) workload: Result<Workload, OwnerError>,
     /// Indices of its pods' cases.
     pub(super) members: Vec<usize>,
+}
+
+impl Group {
+    /// Returns why the workload is not known, if what seems to hold one of its outdated pods back hangs on that.
+    ///
+    /// Without it neither the pace can be known nor, where it could not be read, which Events are about it.
+    pub(super) fn missing(&self, hold: Option<Hold>) -> Option<&OwnerError> {
+        let error = self.workload.as_ref().err()?;
+        let is_unread = matches!(error, OwnerError::Unread { .. });
+        let hangs_on_it = match hold {
+            None | Some(Hold::Pace) => true,
+            Some(Hold::Unconfirmed) => is_unread,
+            Some(_) => false,
+        };
+        hangs_on_it.then_some(error)
+    }
+
+    /// Returns the label of what keeps an outdated pod of the group: `hold`, or that its workload is not known.
+    pub(super) fn word(&self, hold: Option<Hold>) -> Option<&'static str> {
+        let missing = self.missing(hold).map(OwnerError::label);
+        missing.or(hold.map(Hold::label))
+    }
 }
 
 /// Reads the workloads of the pods that `wants` chooses; `cases` are ordered by namespace.

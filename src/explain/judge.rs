@@ -16,8 +16,11 @@ use super::{
 use crate::{
     cluster::Platform,
     error::Chain,
-    policy::{Container, Digest, Running, Verdict, verdict},
-    registry::{Fault, Lookup, LookupError, Manifest, by_manifests},
+    policy::{
+        Container, Digest, Verdict,
+        verdict::{digests, evidence, verdict},
+    },
+    registry::{Compared, Lookup, LookupError, Read},
 };
 
 /// Questions under way at the same time; each registry gets fewer.
@@ -43,18 +46,7 @@ pub(super) struct Judged {
     pub(super) doubt: Option<LookupError>,
 }
 
-/// What is known of a manifest.
-#[derive(Debug)]
-enum Read {
-    /// What stands in it.
-    Found(Arc<Manifest>),
-    /// The registry has it no more.
-    Gone(LookupError),
-    /// The registry does not say.
-    Failed(LookupError),
-}
-
-type Manifests = HashMap<(Lookup, Digest), Read>;
+type Manifests = HashMap<(Lookup, Digest), Read<LookupError>>;
 type Platforms = HashMap<Arc<str>, Option<Arc<Platform>>>;
 
 /// Judges the containers of the `cases` with the indices `of` that the controller would judge; and all of the pod
@@ -85,13 +77,15 @@ pub(super) async fn judge(
             let Some((lookup, Ok(target))) = find(case, container, &answers) else {
                 continue;
             };
-            let counts = case.left_alone.is_none() && case.uncounted(container).is_none();
-            let seems = counts && verdict(container, Some(target), None) == Verdict::Outdated;
-            if seems || is_whole(case) {
-                let digests = digests(container, Some(target)).into_iter().flatten();
-                wanted.extend(digests.map(|digest| (lookup.clone(), digest.clone())));
-                nodes.extend(pod.node.clone());
-            }
+            let verdict = verdict(container, Some(target), None);
+            let read = match verdict.is_preliminary(case.counts(container)) {
+                _ if is_whole(case) => digests(container, target),
+                true => evidence(container, target),
+                false => continue,
+            };
+            let read = read.into_iter().flatten();
+            wanted.extend(read.map(|digest| (lookup.clone(), digest.clone())));
+            nodes.extend(pod.node.clone());
         }
     }
     let manifests = manifests(explainer, wanted).await;
@@ -106,8 +100,13 @@ pub(super) async fn judge(
         let case = &mut cases[*nth];
         let platform =
             (case.seen.pod.node.as_ref()).and_then(|node| platforms.get(node)?.as_deref());
+        let whole = is_whole(case);
         let judged = (case.seen.pod.containers.iter())
             .map(|container| {
+                // That the same was asked for another pod is chance.
+                if !whole && !case.is_looked_up(container) {
+                    return None;
+                }
                 let (lookup, answer) = find(case, container, &answers)?;
                 Some(conclude(container, &lookup, answer, &manifests, platform))
             })
@@ -159,12 +158,8 @@ async fn manifests(explainer: &Explainer, wanted: HashSet<(Lookup, Digest)>) -> 
     let resolver = &explainer.resolver;
     stream::iter(wanted)
         .map(|(lookup, digest)| async {
-            let read = match resolver.manifest(&lookup, &digest).await {
-                Ok(manifest) => Read::Found(manifest),
-                Err(error) if matches!(error.fault, Fault::NotFound) => Read::Gone(error),
-                Err(error) => Read::Failed(error),
-            };
-            ((lookup, digest), read)
+            let read = resolver.manifest(&lookup, &digest).await;
+            ((lookup, digest), Read::from(read))
         })
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -193,16 +188,6 @@ async fn platforms(
     platforms
 }
 
-/// Returns T, S and I.
-fn digests<'a>(container: &'a Container, target: Option<&'a Digest>) -> [Option<&'a Digest>; 3] {
-    let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
-    let running = match &container.running {
-        Running::Manifest(digest) => Some(digest),
-        Running::NotStarted | Running::Unusable => None,
-    };
-    [target, stamp, running]
-}
-
 fn conclude(
     container: &Container,
     lookup: &Lookup,
@@ -223,29 +208,16 @@ fn conclude(
             };
         }
     };
-    let mut doubt = None;
-    let manifests = digests(container, Some(target)).map(|digest| {
-        match manifests.get(&(lookup.clone(), digest?.clone()))? {
-            Read::Found(manifest) => return Some(manifest.clone()),
-            // What nobody can pull any more is not what a new pod would get.
-            Read::Gone(_) if digest != Some(target) => {}
-            Read::Gone(error) | Read::Failed(error) => {
-                doubt.get_or_insert_with(|| error.clone());
-            }
-        }
-        None
-    });
-    let images =
-        (manifests.each_ref()).map(|manifest| manifest.as_ref()?.image_for(platform).cloned());
-    let verdict = by_manifests(container, target, &manifests, platform);
-    let [of_target, ..] = &manifests;
-    let unfit = (of_target.as_ref().zip(platform)).is_some_and(|(it, node)| it.is_unfit_for(node));
+    let reads = digests(container, target)
+        .map(|digest| manifests.get(&(lookup.clone(), digest?.clone())).cloned());
+    let compared = Compared::new(container, target, reads);
+    let verdict = compared.verdict(platform);
     Judged {
         target: Some(target.clone()),
         fault: None,
         verdict,
-        images,
-        unfit: unfit && verdict == Verdict::Unknown,
-        doubt: doubt.filter(|_| verdict == Verdict::Outdated),
+        images: compared.images(platform).map(Option::<&_>::cloned),
+        unfit: compared.is_unfit(platform) && verdict == Verdict::Unknown,
+        doubt: compared.doubts(verdict).next(),
     }
 }

@@ -1,15 +1,18 @@
 //! Why pods are left alone and containers do not count, in words.
 
 use super::case::Case;
-use crate::policy::{Ineligible, Uncounted};
+use crate::policy::{Ineligible, Uncounted, names::ENABLED};
 
 /// Returns why a pod is left alone.
 pub(super) fn left_alone(case: &Case<'_>, reason: Ineligible) -> String {
     let namespace = &case.seen.pod.namespace;
     match reason {
-        Ineligible::NamespaceNotEnabled => {
-            format!("the namespace {namespace} is not labelled podrefresh.io/enabled=true")
-        }
+        Ineligible::NamespaceNotEnabled => match case.idle_label {
+            None => format!("the namespace {namespace} is not labelled {ENABLED}=true"),
+            Some(value) => format!(
+                "the namespace {namespace} is labelled {ENABLED}={value:?}, which means nothing: only \"true\" opts in"
+            ),
+        },
         Ineligible::NamespaceTerminating => {
             format!("the namespace {namespace} is being deleted: nothing would replace the pod")
         }

@@ -12,11 +12,11 @@ use super::{
     group::{self, Group},
     judge,
     one::{image, owner_of},
-    report::{Row, Status},
+    report::{IdleLabel, Row, Status},
     second,
     sight::{Sight, Whose},
 };
-use crate::policy::{Container, Ineligible, Running, gate::Hold};
+use crate::policy::{Container, Digest, Ineligible, gate::Hold};
 
 /// Tells of the containers of all pods in opted-in namespaces, or of those in one.
 pub(super) async fn status(
@@ -53,6 +53,12 @@ pub(super) async fn status(
             .filter(|name| !is_enabled(name))
             .map(str::to_owned),
         unseen: blind.report(),
+        idle_labels: (sight.idle_labels.iter())
+            .map(|(namespace, value)| IdleLabel {
+                namespace: namespace.to_string(),
+                value: value.to_string(),
+            })
+            .collect(),
     })
 }
 
@@ -66,11 +72,11 @@ fn rows(scene: &Scene<'_>, case: &Case<'_>, outlook: Option<(&Group, Option<Hold
             .find(|moved| std::ptr::eq(moved.container, container));
         let outlook = outlook.filter(|_| moved.is_some());
         let reason = match (outlook, case.left_alone, case.uncounted(container)) {
-            (Some((_, hold)), _, _) => hold.map(Hold::label),
+            (Some((group, hold)), _, _) => group.word(hold),
             // Why this container does not count says more than that none does.
             (None, None | Some(Ineligible::NothingCounts), Some(reason)) => Some(reason.label()),
             (None, Some(reason), _) => Some(reason.label()),
-            (None, None, None) => judged.and_then(|it| Some(it.fault.as_ref()?.label())),
+            (None, None, None) => judged.and_then(|it| case.open(container, it)),
         };
         let known = outlook.zip(moved).and_then(|((group, _), moved)| {
             let known = scene.known(group, case, moved)?;
@@ -81,10 +87,7 @@ fn rows(scene: &Scene<'_>, case: &Case<'_>, outlook: Option<(&Group, Option<Hold
             pod: pod.name.to_string(),
             container: container.name.to_string(),
             image: image(container),
-            running: match &container.running {
-                Running::Manifest(digest) => Some(digest.to_string()),
-                Running::NotStarted | Running::Unusable => None,
-            },
+            running: container.running.digest().map(Digest::to_string),
             registry: judged.and_then(|it| Some(it.target.as_ref()?.to_string())),
             stamp: container
                 .valid_stamp()

@@ -30,6 +30,7 @@ pub mod text;
 mod why;
 
 pub use blind::Part;
+pub use case::Open;
 
 /// How long one answer of the API server is waited for; pages of lists may take longer.
 const CALL_TIME: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ impl Explainer {
             look: Look::new(server.clone(), CALL_TIME),
             owners: Owners::new(server.clone(), CALL_TIME),
             nodes: Nodes::new(server.clone(), CALL_TIME),
-            resolver,
+            resolver: resolver.for_nodes(),
             settings,
         }
     }

@@ -1,10 +1,20 @@
 //! What will happen next to an outdated pod, in one sentence.
 
 use super::why::Subject;
-use crate::policy::gate::Hold;
+use crate::{cluster::OwnerError, policy::gate::Hold};
 
 /// Returns what will happen to a pod that `hold` keeps, if anything does.
 pub(super) fn next(subject: &Subject<'_>, hold: Option<Hold>) -> String {
+    if let Some(error) = subject.group.missing(hold) {
+        let next = match error {
+            OwnerError::Unread { .. } => {
+                "It cannot be told from here, where its owner cannot be read. Nor does the controller let a pod go \
+                 whose owner it cannot read."
+            }
+            _ => "Nothing: its owner is gone, and nothing would replace it.",
+        };
+        return next.to_owned();
+    }
     let Some(hold) = hold else {
         return match subject.owner().filter(|_| subject.restarts()) {
             Some(owner) => format!(

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     ExplainError, Explainer,
-    case::Case,
+    case::{Case, Open},
     gate::Scene,
     group::{self, Group},
     judge, left,
@@ -20,10 +20,7 @@ use super::{
 };
 use crate::{
     cluster::WorkloadKind,
-    policy::{
-        Container, Digest, PullPolicy, Running, Verdict,
-        gate::{Hold, checks},
-    },
+    policy::{Container, Digest, PullPolicy, Running, Verdict, gate::checks},
 };
 
 /// Explains one pod.
@@ -76,6 +73,7 @@ pub(super) async fn explain(
             reason: reason.label(),
             why: left::left_alone(case, reason),
         }),
+        idle_label: case.seen.idle_label.as_deref().map(str::to_owned),
         containers: containers(case),
         outdated: case.is_outdated(),
         since: (group.as_ref())
@@ -109,7 +107,7 @@ fn outlook(
         } else {
             "Nothing while too little is known: no pod is evicted on a guess."
         };
-        return (Vec::new(), None, next.to_owned());
+        return (Vec::new(), case.first_open(), next.to_owned());
     };
     let view = scene.view(group);
     let subject = Subject {
@@ -135,7 +133,7 @@ fn outlook(
     }
     let reason = scene.reason(group, &view, case, first);
     let next = next(&subject, reason);
-    (rules, reason.map(Hold::label), next)
+    (rules, group.word(reason), next)
 }
 
 /// Returns what controls a pod.
@@ -212,8 +210,8 @@ fn facts(digest: &Digest, image: Option<&Digest>) -> DigestFacts {
 fn running(container: &Container, image: Option<&Digest>) -> RunningFacts {
     let (state, digest) = match &container.running {
         Running::Manifest(digest) => ("manifest", Some(facts(digest, image))),
-        Running::NotStarted => ("not_started", None),
-        Running::Unusable => ("unusable", None),
+        Running::NotStarted => (Open::NotStarted.label(), None),
+        Running::Unusable => (Open::Unusable.label(), None),
     };
     RunningFacts { state, digest }
 }

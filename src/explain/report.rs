@@ -23,6 +23,8 @@ pub struct Explanation {
     pub ready: bool,
     /// Why it is left alone, if it is.
     pub left_alone: Option<Reason>,
+    /// The value of its label `podrefresh.io/enabled` where that means nothing, as only `false` opts out.
+    pub idle_label: Option<String>,
     /// Its containers, in the order of their lists in the spec.
     pub containers: Vec<ContainerFacts>,
     /// Whether it is outdated.
@@ -188,6 +190,19 @@ pub struct Status {
     /// The namespace that was asked for, if that one has not opted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_enabled: Option<String>,
+    /// Those of the namespaces looked at whose label `podrefresh.io/enabled` means nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub idle_labels: Vec<IdleLabel>,
+}
+
+/// A namespace that somebody meant to opt in or out, perhaps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdleLabel {
+    /// Its name.
+    pub namespace: String,
+    /// The value of its label `podrefresh.io/enabled`, which is neither `true` nor `false`.
+    pub value: String,
 }
 
 /// One container of one pod.
@@ -208,10 +223,10 @@ pub struct Row {
     pub registry: Option<String>,
     /// S: the digest stamped at admission.
     pub stamp: Option<String>,
-    /// The verdict; absent where the container follows no tag.
+    /// The verdict; absent where the controller asks for no tag.
     pub verdict: Option<&'static str>,
     /// The label of why the container stays as it is: of what holds an outdated pod, of why a pod is left alone or
-    /// a container does not count, of why the registry gives no digest.
+    /// a container does not count, of why its verdict is unknown.
     pub reason: Option<&'static str>,
     /// Since when it is outdated, if an Event tells.
     pub since: Option<Timestamp>,

@@ -1,6 +1,9 @@
 //! What one may see of the cluster at one moment.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -10,13 +13,10 @@ use super::{
     gate::SKEW,
 };
 use crate::{
-    cluster::{Budgets, CallError, Holder, Seen, Told},
+    cluster::{Budgets, CallError, Holder, Home, Seen, Told, lease::LEASE},
     error::Chain,
     policy::Namespace,
 };
-
-/// The Lease that controllers elect a leader by.
-pub(super) const LEASE: &str = "podrefresh";
 
 /// What one may see.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Sight {
     pub(super) pods: Vec<Seen>,
     /// The namespaces that could be read.
     pub(super) namespaces: HashMap<Arc<str>, Namespace>,
+    /// The values of their labels `podrefresh.io/enabled` that mean nothing, by their names.
+    pub(super) idle_labels: BTreeMap<Arc<str>, Box<str>>,
     /// The Events of ours, oldest first, by the uids of the objects that they have to do with.
     pub(super) told: HashMap<Box<str>, Vec<Arc<Told>>>,
     /// Who leads.
@@ -90,16 +92,24 @@ impl Sight {
             look.holder(&settings.home, LEASE)
         );
         let budgets = budgets.unwrap_or_else(|error| none(&mut blind, Part::Budgets, &error));
-        let namespaces: HashMap<Arc<str>, Namespace> = match namespaces {
-            Ok(Some(namespaces)) => (namespaces.into_iter())
-                .map(|namespace| (namespace.name.clone(), namespace))
-                .collect(),
+        let homes: Vec<Home> = match namespaces {
+            Ok(Some(homes)) => homes,
             Ok(None) => {
                 let namespace = namespace.unwrap_or_default().to_owned();
                 return Err(ExplainError::NoNamespace(namespace));
             }
             Err(error) => none(&mut blind, Part::Namespaces, &error),
         };
+        let (mut namespaces, mut idle_labels) = (HashMap::new(), BTreeMap::new());
+        for Home {
+            namespace,
+            idle_label,
+        } in homes
+        {
+            let name = &namespace.name;
+            idle_labels.extend(idle_label.map(|value| (name.clone(), value)));
+            namespaces.insert(name.clone(), namespace);
+        }
         let mut told = told.unwrap_or_else(|error| none(&mut blind, Part::Events, &error));
         // Anybody may write one that looks like ours. None of us tells what is to come.
         told.retain(|told| told.at.duration_since(now) <= SKEW);
@@ -135,6 +145,7 @@ impl Sight {
         let sight = Self {
             pods,
             namespaces,
+            idle_labels,
             told: by_uid(told),
             lease,
             now,

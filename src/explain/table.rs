@@ -124,6 +124,7 @@ mod tests {
             containers,
             unseen: Vec::new(),
             not_enabled: None,
+            idle_labels: Vec::new(),
         };
         let now = "2026-11-22T02:02:03Z".parse().unwrap();
         let text = status(&found, wide, now);

@@ -6,6 +6,7 @@ use super::{
     report::{ContainerFacts, DigestFacts, Explanation, Reason},
     table::table,
 };
+use crate::policy::names::ENABLED;
 
 /// Returns the explanation in lines.
 pub fn explanation(it: &Explanation) -> String {
@@ -87,6 +88,12 @@ fn head(it: &Explanation) -> String {
             }
         }
         (None, false) => text.push_str("Not outdated\n"),
+    }
+    if let Some(value) = &it.idle_label {
+        let _ = writeln!(
+            text,
+            "Its label {ENABLED}={value:?} means nothing: only \"false\" opts out"
+        );
     }
     text
 }
@@ -211,6 +218,7 @@ mod tests {
             workload: Some("Deployment/web".to_owned()),
             ready: true,
             left_alone: None,
+            idle_label: None,
             containers: vec![container()],
             outdated: true,
             since: Some(at),
@@ -296,19 +304,21 @@ Not seen from here
             node: None,
             platform: None,
             workload: None,
-            left_alone: reason("opted_out", "it says so"),
+            left_alone: reason("no_controller", "it says so"),
+            idle_label: Some("no".to_owned()),
             containers: vec![unknown, silent],
             outdated: false,
             since: None,
             rules: Vec::new(),
-            reason: Some("opted_out"),
+            reason: Some("no_controller"),
             events: Vec::new(),
             unseen: Vec::new(),
             ..outdated()
         };
         let expected = "\
 Pod shop/web-1 of ReplicaSet/web
-Left alone: opted_out: it says so
+Left alone: no_controller: it says so
+Its label podrefresh.io/enabled=\"no\" means nothing: only \"false\" opts out
 
 Container app: unknown
   image            nginx:1 (pulled Always)

@@ -5,19 +5,19 @@ use jiff::Timestamp;
 use super::{
     blind::Part,
     case::Case,
-    gate::{Scene, leads, signed},
+    gate::{Scene, leads},
     group::Group,
     report::Outcome,
     second,
-    sight::{LEASE, Lease},
+    sight::Lease,
     span::span,
 };
 use crate::{
-    cluster::{EventReason, OwnerError},
+    cluster::{EventReason, OwnerError, lease::LEASE},
     error::Chain,
     policy::{
         disruption::{Disruptions, Kept, disruptable},
-        gate::{Check, Hold, Standing, Workload},
+        gate::{Check, Hold, Standing, Workload, signed},
     },
 };
 

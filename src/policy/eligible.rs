@@ -154,6 +154,12 @@ impl Container {
         self.uncounted(wishes).is_none()
     }
 
+    /// Says whether this container's tag is looked up where it `counts`, and where it does not: then a stale image is told
+    /// of.
+    pub fn is_looked_up(&self, counts: bool) -> bool {
+        counts || self.valid_stamp().is_some()
+    }
+
     /// Returns the first reason why this container does not count, if it does not.
     pub fn uncounted(&self, wishes: &Wishes) -> Option<Uncounted> {
         let Ok(image) = &self.image else {

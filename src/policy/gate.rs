@@ -248,8 +248,8 @@ impl Outdated<'_> {
     }
 }
 
-/// Returns a limit in the type that differences of timestamps have.
-fn signed(limit: Duration) -> SignedDuration {
+/// Returns a limit in the type that differences of timestamps have; the longest of them for a longer one.
+pub fn signed(limit: Duration) -> SignedDuration {
     SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
 }
 

@@ -63,6 +63,9 @@ pub enum ImageFault {
         "tag {0:?} must be 1 to 128 letters, digits, '_', '.' or '-', and not begin with '.' or '-'"
     )]
     Tag(String),
+    /// A digest stands where a tag is wanted.
+    #[error("it has a digest alone, which means the same for ever: the tag must be written")]
+    Untagged,
     /// The part behind the `@`.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),

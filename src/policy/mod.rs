@@ -32,7 +32,7 @@ pub use pod::{
     Container, ContainerKind, Namespace, Owner, OwnerKind, Phase, Pod, PullPolicy, Running,
 };
 pub use push::Push;
-pub use restart::{Template, is_for, refreshed_value, value_over};
+pub use restart::{Template, carried, is_for, refreshed_value, value_over};
 pub use stamp::Stamp;
 pub use verdict::{Children, Verdict, verdict};
 pub use window::Windows;

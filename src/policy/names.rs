@@ -6,6 +6,11 @@ pub const PREFIX: &str = "podrefresh.io/";
 /// The label of namespaces that opt in (`true`), and of pods that opt out (`false`).
 pub const ENABLED: &str = "podrefresh.io/enabled";
 
+/// Returns the value of the label [`ENABLED`] if it is one that means nothing: neither `true` nor `false`.
+pub fn idle_label(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !matches!(*value, "true" | "false"))
+}
+
 /// The annotation on an owner's pod template that a restart writes.
 pub const REFRESHED: &str = "podrefresh.io/refreshed";
 
@@ -73,6 +78,16 @@ mod tests {
             "a%2fb", "a_b", "ä", &longer,
         ] {
             assert!(!is_object_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn two_values_of_the_label_mean_something() {
+        for value in [None, Some("true"), Some("false")] {
+            assert_eq!(idle_label(value), None);
+        }
+        for value in ["True", "yes", "1", "", " true"] {
+            assert_eq!(idle_label(Some(value)), Some(value));
         }
     }
 

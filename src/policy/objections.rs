@@ -69,6 +69,18 @@ impl Objections {
         }
     }
 
+    /// Adds that a namespace's new label `podrefresh.io/enabled` is one that means nothing.
+    ///
+    /// It does no harm, and others may have uses for it.
+    pub fn opt_in(&mut self, before: Option<&str>, after: Option<&str>) {
+        if let Some(value) = names::idle_label(after).filter(|value| before != Some(*value)) {
+            self.warnings.push(format!(
+                "the label {}={value:?} means nothing: only \"true\" opts in, and \"false\" out",
+                names::ENABLED
+            ));
+        }
+    }
+
     /// Adds what somebody other than the webhook did to the stamps of a running pod.
     ///
     /// The stamps of a container that gets another image in the same breath are those of that image, or gone.

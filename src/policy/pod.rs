@@ -186,6 +186,14 @@ impl Running {
             .and_then(|(_, digest)| digest.parse().ok())
             .map_or(Self::Unusable, Self::Manifest)
     }
+
+    /// Returns the digest, if it says one that can be compared.
+    pub const fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Manifest(digest) => Some(digest),
+            Self::NotStarted | Self::Unusable => None,
+        }
+    }
 }
 
 #[cfg(test)]

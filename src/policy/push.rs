@@ -14,6 +14,9 @@ const DOCKER_HUB_TOO: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// What stands for a registry whose name is not known.
 const ANY: &str = "*";
 
+/// A registry that is none, under which a repository is read that may lie at any.
+const UNKNOWN: &str = "registry.invalid";
+
 /// A tag that was pushed, at a registry that may be known by another name to those who pull from it.
 ///
 /// Displays as `ghcr.io/acme/web:stable`, or as `*/acme/web:stable` where the registry's name is not known, and is
@@ -40,7 +43,7 @@ impl Push {
         // Only Docker Hub reads more into a short repository; all other names read the rest alike.
         let registry = match host.as_deref() {
             Some(DOCKER_HUB) => DOCKER_HUB,
-            _ => "registry.invalid",
+            _ => UNKNOWN,
         };
         let image: ImageRef = format!("{registry}/{repository}:{tag}")
             .parse()
@@ -107,16 +110,17 @@ impl FromStr for Push {
             text: excerpt(text),
             fault,
         };
-        let Some(rest) = text
+        let rest = text
             .strip_prefix(ANY)
-            .and_then(|rest| rest.strip_prefix('/'))
-        else {
+            .and_then(|rest| rest.strip_prefix('/'));
+        let Some(rest) = rest else {
             let image: ImageRef = text.parse()?;
-            let fault = || invalid(ImageFault::Tag(String::new()));
-            return Self::of(&image).ok_or_else(fault);
+            return Self::of(&image).ok_or_else(|| invalid(ImageFault::Untagged));
         };
-        let (repository, tag) = rest.split_once(':').unwrap_or((rest, "latest"));
-        Self::new(None, repository, tag).map_err(invalid)
+        let image: ImageRef = (format!("{UNKNOWN}/{rest}").parse())
+            .map_err(|error: InvalidImage| invalid(error.fault))?;
+        let push = Self::of(&image).ok_or_else(|| invalid(ImageFault::Untagged))?;
+        Ok(Self { host: None, ..push })
     }
 }
 
@@ -190,8 +194,10 @@ mod tests {
     fn a_tag_is_pushed_and_not_a_digest() {
         let digest = Digest::of_sha256([1; 32]);
         check_text(&format!("h.io/web:1@{digest}"), Ok("h.io/web:1"));
-        let fault = ImageFault::Tag(String::new());
-        check_text(&format!("h.io/web@{digest}"), Err(fault));
+        check_text(&format!("*/web:1@{digest}"), Ok("*/web:1"));
+        for digest_alone in [format!("h.io/web@{digest}"), format!("*/web@{digest}")] {
+            check_text(&digest_alone, Err(ImageFault::Untagged));
+        }
         let tag = format!("1@{digest}");
         let found = Push::new(Some("h.io"), "web", &tag);
         assert_eq!(found, Err(ImageFault::Tag(tag)));

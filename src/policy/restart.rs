@@ -56,7 +56,7 @@ impl<'a> Template<'a> {
 }
 
 /// Returns the value that a pod's template carried when it was created.
-fn carried(pod: &Pod) -> Option<&str> {
+pub fn carried(pod: &Pod) -> Option<&str> {
     let name = REFRESHED.strip_prefix(PREFIX)?;
     let mut annotations = pod.annotations.iter();
     annotations.find_map(|(key, value)| (**key == *name).then_some(&**value))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Container, Digest, ImageRef, PullPolicy, Running, image::LONGEST_IMAGE};
+use super::{Container, Digest, ImageRef, Pod, PullPolicy, image::LONGEST_IMAGE};
 
 /// What the webhook wrote down for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Container {
 
     /// Says whether this came in the place of `pinned`, and nobody pinned it: it runs what its node had under the tag,
     /// which is not `target`.
-    pub fn strayed_from(&self, pinned: &Self, target: &Digest) -> bool {
+    fn strayed_from(&self, pinned: &Self, target: &Digest) -> bool {
         let stamp = pinned.stamp.as_ref().filter(|_| pinned.is_pinned());
         let (Some(stamp), Ok(image)) = (stamp, &self.image) else {
             return false;
@@ -68,7 +68,10 @@ impl Container {
             && self.pull != PullPolicy::Always
             && image.digest().is_none()
             && image.is_named(&stamp.image)
-            && matches!(&self.running, Running::Manifest(running) if running != target)
+            && self
+                .running
+                .digest()
+                .is_some_and(|running| running != target)
     }
 
     /// Says whether we wrote the digest into the container's reference.
@@ -81,10 +84,23 @@ impl Container {
     }
 }
 
+impl Pod {
+    /// Says whether this pod serves, and a container of it came in the place of `pinned` without being pinned.
+    ///
+    /// It may run what `target` holds for its node. Even so the next one might run anything.
+    pub fn strayed_from(&self, pinned: &Container, target: &Digest) -> bool {
+        let mut containers = self.containers.iter();
+        self.is_available() && containers.any(|it| it.strayed_from(pinned, target))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::fixture::{container, digest};
+    use crate::policy::{
+        Running,
+        fixture::{container, digest, pod},
+    };
 
     /// Checks whether a stamp of `stamped` with digest 1 holds for a container of `image`, and makes it a pinned one.
     #[track_caller]
@@ -194,5 +210,16 @@ mod tests {
         // What never was pinned has no pin to lose.
         let tagged = successor("nginx:1", runs(1));
         assert!(!successor("nginx:1", runs(3)).strayed_from(&tagged, &digest(2)));
+        let check = |ready, terminating, expected| {
+            let pod = pod("web").with(|pod| {
+                pod.containers = Box::new([container("b"), successor("nginx:1", runs(3))]);
+                (pod.ready, pod.terminating) = (ready, terminating);
+            });
+            let strays = pod.build().strayed_from(&pinned, &digest(2));
+            assert_eq!(strays, expected);
+        };
+        check(true, false, true);
+        check(false, false, false);
+        check(true, true, false);
     }
 }

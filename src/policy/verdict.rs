@@ -1,6 +1,6 @@
 //! Does a container run what its tag means now?
 
-use super::{Container, Digest, Pod, PullPolicy, Running, Wishes};
+use super::{Container, Digest, PullPolicy, Running};
 
 /// What there is to say of a container, given what its tag means now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +47,31 @@ impl Verdict {
     /// Says whether the container's content is what the tag means, as far as this verdict goes.
     pub const fn runs_target(self) -> bool {
         matches!(self, Self::Current { .. } | Self::Identical)
+    }
+
+    /// Says whether the verdict by digests alone is to be given again by the manifests of [`evidence`]: where something is
+    /// done for it, or told. Of a container that does not count only a stale image is told.
+    pub const fn is_preliminary(self, counts: bool) -> bool {
+        match self {
+            Self::Outdated => counts,
+            Self::StaleCache => true,
+            Self::Current { .. } | Self::Identical | Self::Unknown => false,
+        }
+    }
+}
+
+/// Returns T, S and I: what the tag of a container means, its stamp if that holds, and what its imageID says.
+pub fn digests<'a>(container: &'a Container, target: &'a Digest) -> [Option<&'a Digest>; 3] {
+    let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
+    [Some(target), stamp, container.running.digest()]
+}
+
+/// Returns those of T, S and I whose manifests tell more of a container than the digests do.
+pub fn evidence<'a>(container: &'a Container, target: &'a Digest) -> [Option<&'a Digest>; 3] {
+    match digests(container, target) {
+        // All that is left to know is whether it runs one of T's images.
+        [target, stamp, _] if target == stamp => [target, None, None],
+        all => all,
     }
 }
 
@@ -132,22 +157,12 @@ fn is_identical(children: Option<Children<'_>>, running_is_usable: bool) -> bool
     })
 }
 
-/// Says whether a pod is outdated: one of its containers that count is.
-///
-/// `verdicts` are those of its containers, in their order.
-pub fn is_outdated(pod: &Pod, wishes: &Wishes, verdicts: &[Verdict]) -> bool {
-    pod.containers
-        .iter()
-        .zip(verdicts)
-        .any(|(container, verdict)| *verdict == Verdict::Outdated && container.counts(wishes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::{
         Stamp,
-        fixture::{container, digest, pod},
+        fixture::{container, digest},
     };
 
     const CURRENT: Verdict = Verdict::CURRENT;
@@ -308,6 +323,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_that_is_the_target_leaves_only_its_children_to_ask_for() {
+        let check = |stamp, expected: [Option<u8>; 3]| {
+            let (cached, target) = (stamped(stamp, manifest(3), PullPolicy::Never), digest(T));
+            let expected = expected.map(|byte| byte.map(digest));
+            assert_eq!(evidence(&cached, &target).map(|it| it.cloned()), expected);
+        };
+        check(Some(T), [Some(T), None, None]);
+        check(Some(2), [Some(T), Some(2), Some(3)]);
+        check(None, [Some(T), None, Some(3)]);
+    }
+
+    #[test]
+    fn what_may_be_told_or_acted_on_is_preliminary() {
+        let of = |counts| Verdict::ALL.map(|verdict| verdict.is_preliminary(counts));
+        assert_eq!(of(true), [false, true, false, true, false]);
+        assert_eq!(of(false), [false, true, false, false, false]);
+    }
+
+    #[test]
     fn the_same_manifest_for_the_nodes_platform_is_identical() {
         let (same, other) = (digest(10), digest(20));
         let children = |stamp, running| Children {
@@ -362,22 +396,5 @@ mod tests {
         // What runs already needs no image for the node.
         check_children(&runs(T), unfit(&[]), CURRENT);
         check_children(&runs(10), unfit(&[digest(10)]), CURRENT);
-    }
-
-    #[test]
-    fn a_pod_is_outdated_when_a_container_that_counts_is() {
-        let cached = stamped(Some(2), manifest(2), PullPolicy::IfNotPresent);
-        let pulled = stamped(Some(2), manifest(2), PullPolicy::Always);
-        let pod = pod("web")
-            .with(|pod| pod.containers = Box::new([cached, pulled]))
-            .build();
-        let check = |verdicts: [Verdict; 2], expected| {
-            assert_eq!(is_outdated(&pod, &Wishes::default(), &verdicts), expected);
-        };
-        check([Verdict::Unknown, Verdict::Outdated], true);
-        check([Verdict::Outdated, CURRENT], false);
-        check([CURRENT, Verdict::Unknown], false);
-        check([CURRENT, Verdict::StaleCache], false);
-        check([CURRENT, Verdict::Identical], false);
     }
 }

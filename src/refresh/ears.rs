@@ -19,27 +19,33 @@ pub(super) struct Ears<'a> {
     pub(super) namespaces: watch::Receiver<u64>,
     /// What is told of pushes.
     pub(super) pushes: Pushes<'a>,
+    /// Whether something has changed, or nothing was looked at yet.
+    is_behind: bool,
 }
 
 /// What is told of pushes, if anybody tells.
 #[derive(Debug)]
 pub(super) struct Pushes<'a> {
     told: Option<&'a mut mpsc::Receiver<Push>>,
-    /// Whether it is known which images are in use: what is told before waits.
-    pub(super) looked: bool,
+    /// Those that wait for a look: only by one that is newer is it known whether an image is in use.
+    waiting: Vec<Push>,
 }
 
 impl Pushes<'_> {
-    /// Waits for pushes, and returns those that have been told of. A caller that goes away before loses nothing.
-    pub(super) async fn next(&mut self) -> Vec<Push> {
-        let mut pushes = Vec::new();
-        if let Some(told) = self.told.as_mut().filter(|_| self.looked)
-            && 0 < told.recv_many(&mut pushes, AT_ONCE).await
+    /// Waits until pushes are told of that [`take`](Self::take) returns. A caller that goes away before loses nothing.
+    pub(super) async fn wait(&mut self) {
+        if let Some(told) = self.told.as_mut().filter(|_| self.waiting.is_empty())
+            && 0 < told.recv_many(&mut self.waiting, AT_ONCE).await
         {
-            return pushes;
+            return;
         }
-        // Nobody tells, or not any more.
+        // Nobody tells, not any more, or not before those that wait are taken.
         std::future::pending().await
+    }
+
+    /// Returns what has been waited for.
+    pub(super) fn take(&mut self) -> Vec<Push> {
+        std::mem::take(&mut self.waiting)
     }
 }
 
@@ -57,9 +63,26 @@ impl<'a> Ears<'a> {
             namespaces: parts.namespaces.changed(),
             pushes: Pushes {
                 told,
-                looked: false,
+                waiting: Vec::new(),
             },
+            is_behind: true,
         }
+    }
+
+    /// Says whether something has changed since [`looked`](Self::looked): what is in use may be something else.
+    pub(super) fn is_behind(&self) -> bool {
+        let has_changed = |counter: &watch::Receiver<u64>| counter.has_changed().unwrap_or(false);
+        self.is_behind || has_changed(&self.pods) || has_changed(&self.namespaces)
+    }
+
+    /// Notes that something has changed.
+    pub(super) fn changed(&mut self) {
+        self.is_behind = true;
+    }
+
+    /// Notes that all was looked at that had changed before.
+    pub(super) fn looked(&mut self) {
+        self.is_behind = false;
     }
 
     /// Returns what waits until the term is over, even if the next one has begun since; for ever if the election
@@ -86,24 +109,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_told_before_the_first_look_is_heard_after_it() {
+    async fn pushes_are_waited_for_until_they_are_taken() {
         let (tell, mut told) = mpsc::channel(4);
         let mut pushes = Pushes {
             told: Some(&mut told),
-            looked: false,
+            waiting: Vec::new(),
         };
+        assert_eq!(pushes.wait().now_or_never(), None);
         tell.try_send(push("h.io/a:1")).unwrap();
         tell.try_send(push("h.io/b:1")).unwrap();
-        assert_eq!(pushes.next().now_or_never(), None);
-        pushes.looked = true;
-        let both = vec![push("h.io/a:1"), push("h.io/b:1")];
-        assert_eq!(pushes.next().now_or_never(), Some(both));
-        assert_eq!(pushes.next().now_or_never(), None);
+        assert_eq!(pushes.wait().now_or_never(), Some(()));
         tell.try_send(push("h.io/c:1")).unwrap();
+        assert_eq!(pushes.wait().now_or_never(), None);
+        assert_eq!(pushes.take(), [push("h.io/a:1"), push("h.io/b:1")]);
         // Nobody tells any more; what was told is heard, and then nothing.
         drop(tell);
-        let last = vec![push("h.io/c:1")];
-        assert_eq!(pushes.next().now_or_never(), Some(last));
-        assert_eq!(pushes.next().now_or_never(), None);
+        assert_eq!(pushes.wait().now_or_never(), Some(()));
+        assert_eq!(pushes.take(), [push("h.io/c:1")]);
+        assert_eq!(pushes.wait().now_or_never(), None);
     }
 }

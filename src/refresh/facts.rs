@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::sightings::PERSISTENT;
 use crate::{
     cluster::Platform,
-    policy::{Container, Digest, Running, Verdict},
-    registry::{Lookup, Manifest, by_manifests},
+    policy::{Container, Digest, Verdict, verdict::evidence},
+    registry::{Compared, Lookup, Manifest, Read},
 };
 
 /// The first pause after a question without an answer; it doubles up to the poll interval.
@@ -99,8 +99,8 @@ impl Facts {
         self.platforms.retain(|_, fact| fact.used || fact.in_flight);
     }
 
-    /// Returns the verdict on a container on `node` that is outdated by its digests alone, and what makes
-    /// that doubtful if it stays so. What is missing becomes due.
+    /// Returns the verdict on a container on `node` where that by its digests alone is preliminary, and what makes it
+    /// doubtful if anything does. What is missing becomes due.
     pub(super) fn judge(
         &mut self,
         node: Option<&Arc<str>>,
@@ -109,37 +109,24 @@ impl Facts {
         target: &Digest,
         now: Instant,
     ) -> (Verdict, Option<Doubt>) {
-        let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
-        let running = match &container.running {
-            Running::Manifest(digest) => Some(digest),
-            Running::NotStarted | Running::Unusable => None,
-        };
-        let mut doubts = Vec::new();
-        let wanted = [Some(target), stamp, running];
-        let manifests = wanted.map(|digest| {
+        let reads = evidence(container, target).map(|digest| {
             let key = (lookup.clone(), digest?.clone());
-            match ask(&mut self.manifests, key, now) {
-                Some(ManifestFact::Read(manifest)) => return Some(manifest),
-                // What nobody can pull any more is not what a new pod would get.
-                Some(ManifestFact::Gone) if digest != Some(target) => {}
-                Some(ManifestFact::Gone | ManifestFact::Failed) => doubts.push(Doubt::Failing),
-                None => doubts.push(Doubt::Open),
-            }
-            None
+            Some(match ask(&mut self.manifests, key, now) {
+                Some(ManifestFact::Read(manifest)) => Read::Found(manifest),
+                Some(ManifestFact::Gone) => Read::Gone(Doubt::Failing),
+                Some(ManifestFact::Failed) => Read::Failed(Doubt::Failing),
+                None => Read::Failed(Doubt::Open),
+            })
         });
-        let mut verdict = by_manifests(container, target, &manifests, None);
-        // An image is the same on all platforms: then no node is asked.
-        let any_index = manifests.iter().flatten().any(|it| it.is_index());
-        if let (Verdict::Outdated, true, Some(node)) = (verdict, any_index, node) {
+        let compared = Compared::new(container, target, reads);
+        let (mut verdict, mut unknown) = (compared.verdict(None), None);
+        if let (Verdict::Outdated, true, Some(node)) = (verdict, compared.has_index(), node) {
             match ask(&mut self.platforms, Arc::clone(node), now) {
-                Some(platform) => {
-                    verdict = by_manifests(container, target, &manifests, platform.as_deref());
-                }
-                None => doubts.push(Doubt::Open),
+                Some(platform) => verdict = compared.verdict(platform.as_deref()),
+                None => unknown = Some(Doubt::Open),
             }
         }
-        let doubt = doubts.into_iter().min();
-        (verdict, doubt.filter(|_| verdict == Verdict::Outdated))
+        (verdict, compared.doubts(verdict).chain(unknown).min())
     }
 
     /// Returns at most `count` questions that are due, which are under way from now on.

@@ -20,7 +20,7 @@ use super::{
 use crate::cluster::{About, Workload};
 use crate::policy::{
     Owner, Pod,
-    gate::{self, Hold, Limits, Made, Member, Past},
+    gate::{self, Hold, Limits, Made, Member, Past, signed},
     wishes::Strategy,
 };
 
@@ -300,8 +300,7 @@ fn facts<'a>(
     // else one that crashes would be evicted again and again.
     let created = outdated.pod.created;
     let age = (scene.survey.clock).map(|clock| clock.at(scene.now).duration_since(created));
-    let deadline = SignedDuration::try_from(scene.limits.progress_deadline);
-    let young = deadline.is_ok_and(|deadline| age.is_none_or(|age| age < deadline));
+    let young = age.is_none_or(|age| age < signed(scene.limits.progress_deadline));
     let target = |moved: &survey::Moved| {
         let what = (&*moved.container, &moved.to.digest);
         // What the tag meant before the pod was seen so says nothing against it, and nothing has been

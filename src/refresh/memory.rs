@@ -40,14 +40,8 @@ pub(super) struct Memory {
     readings: HashMap<Box<str>, Reading>,
     /// The uid of the workload that the pods of a direct owner belong to, by the owner's uid.
     belongs: HashMap<Box<str>, Box<str>>,
-    /// Pods that are going for our sake, by uid; with a time, only until then.
-    going: HashMap<Box<str>, Option<Instant>>,
-    /// Pods, by uid, of which nobody knows what became of their last eviction.
-    doubts: HashSet<Box<str>>,
-    /// The versions of pods, by uid, that they had left behind when they were asked to go.
-    outrun: HashMap<Box<str>, Box<str>>,
-    /// Pods whose owner was restarted for their sake, by uid.
-    restarted: HashSet<Box<str>>,
+    /// What was done about pods, by uid, while they are seen.
+    deeds: HashMap<Box<str>, Deeds>,
     /// The workloads that have lost pods for our sake and do not run the new image all over yet.
     pub(super) turning: HashMap<Box<str>, Turn>,
     /// The evictions and restarts of the last minute, oldest first.
@@ -65,6 +59,22 @@ pub(super) struct Memory {
     /// The API server itself.
     pub(super) server: Waits,
 }
+
+/// What was done about a pod.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Deeds {
+    /// Whether it is going for our sake, and until when that is taken for granted.
+    going: Option<Until>,
+    /// Whether nobody knows what became of its last eviction.
+    in_doubt: bool,
+    /// The version that it had left behind when it was asked to go.
+    outrun: Option<Box<str>>,
+    /// Whether its owner was restarted for its sake.
+    restarted: bool,
+}
+
+/// The end of what was taken for granted; none while the pod is seen.
+type Until = Option<Instant>;
 
 /// A workload as last read.
 #[derive(Debug)]
@@ -111,10 +121,7 @@ impl Memory {
         Self {
             readings: HashMap::new(),
             belongs: HashMap::new(),
-            going: HashMap::new(),
-            doubts: HashSet::new(),
-            outrun: HashMap::new(),
-            restarted: HashSet::new(),
+            deeds: HashMap::new(),
             turning: HashMap::new(),
             evictions: VecDeque::new(),
             pods: waits(),
@@ -128,21 +135,12 @@ impl Memory {
 
     /// Forgets what is over at `now`; `pods` are the uids of all pods that are still seen.
     pub(super) fn tidy<'a>(&mut self, now: Instant, pods: impl Iterator<Item = &'a str>) {
-        let sets = [&self.doubts, &self.restarted];
-        if !self.going.is_empty() || !self.outrun.is_empty() || sets.iter().any(|it| !it.is_empty())
-        {
-            let is_known = |uid: &&str| {
-                self.is_going(uid)
-                    || self.outrun.contains_key(*uid)
-                    || sets.iter().any(|it| it.contains(*uid))
-            };
-            let seen: HashSet<&str> = pods.filter(is_known).collect();
-            self.going.retain(|uid, until| {
-                seen.contains(&**uid) && until.is_none_or(|until| now < until)
+        if !self.deeds.is_empty() {
+            let seen: HashSet<&str> = pods.filter(|uid| self.deeds.contains_key(*uid)).collect();
+            self.deeds.retain(|uid, deeds| {
+                deeds.going = (deeds.going).filter(|until| until.is_none_or(|until| now < until));
+                seen.contains(&**uid) && *deeds != Deeds::default()
             });
-            self.doubts.retain(|uid| seen.contains(&**uid));
-            self.outrun.retain(|uid, _| seen.contains(&**uid));
-            self.restarted.retain(|uid| seen.contains(&**uid));
         }
         self.readings.retain(|_, reading| now < reading.used + KEEP);
         let readings = &self.readings;
@@ -224,57 +222,57 @@ impl Memory {
 
     /// Notes that the pod is on its way out: until it is gone, or until `until`.
     pub(super) fn goes(&mut self, pod: &str, until: Option<Instant>) {
-        self.going.insert(pod.into(), until);
+        self.deeds_about(pod).going = Some(until);
     }
 
     /// Says whether the pod is on its way out for our sake.
     pub(super) fn is_going(&self, pod: &str) -> bool {
-        self.going.contains_key(pod)
+        (self.deeds.get(pod)).is_some_and(|it| it.going.is_some())
     }
 
     /// Says whether the API server has said that the pod goes, for our sake.
     pub(super) fn has_gone(&self, pod: &str) -> bool {
-        matches!(self.going.get(pod), Some(None))
+        (self.deeds.get(pod)).is_some_and(|it| it.going == Some(None))
     }
 
     /// Says whether any pod is on its way out for our sake.
     pub(super) fn anything_goes(&self) -> bool {
-        !self.going.is_empty()
+        self.deeds.values().any(|it| it.going.is_some())
     }
 
     /// Notes whether it is known what became of the pod's last eviction.
     pub(super) fn doubt(&mut self, pod: &str, in_doubt: bool) {
-        if in_doubt {
-            self.doubts.insert(pod.into());
-        } else {
-            self.doubts.remove(pod);
-        }
+        self.deeds_about(pod).in_doubt = in_doubt;
     }
 
     /// Says whether nobody knows what became of the pod's last eviction.
     pub(super) fn is_in_doubt(&self, pod: &str) -> bool {
-        self.doubts.contains(pod)
+        self.deeds.get(pod).is_some_and(|it| it.in_doubt)
     }
 
     /// Notes that the pod has another version by now than the one that it was asked to go in.
     pub(super) fn outran(&mut self, pod: &str, version: &str) {
-        self.outrun.insert(pod.into(), version.into());
+        self.deeds_about(pod).outrun = Some(version.into());
     }
 
     /// Says whether the pod is known not to be any more as it is seen here.
     pub(super) fn is_outrun(&self, pod: &Pod) -> bool {
-        let version = self.outrun.get(&pod.uid);
+        let version = (self.deeds.get(&pod.uid)).and_then(|it| it.outrun.as_ref());
         version.is_some() && version == pod.version.as_ref()
     }
 
     /// Notes that the pod's owner was restarted for its sake, or may have been.
     pub(super) fn restarted(&mut self, pod: &str) {
-        self.restarted.insert(pod.into());
+        self.deeds_about(pod).restarted = true;
     }
 
     /// Says whether the pod's owner was restarted for its sake.
     pub(super) fn is_restarted(&self, pod: &str) -> bool {
-        self.restarted.contains(pod)
+        self.deeds.get(pod).is_some_and(|it| it.restarted)
+    }
+
+    fn deeds_about(&mut self, pod: &str) -> &mut Deeds {
+        self.deeds.entry(pod.into()).or_default()
     }
 
     /// Counts the eviction of a pod on `node`, or a restart, against the budgets.
@@ -293,7 +291,7 @@ impl Memory {
 
     /// Returns the first time after `now` at which something here stops holding pods back.
     pub(super) fn next_end(&self, now: Instant) -> Option<Instant> {
-        let doubts = self.going.values().filter_map(|until| *until);
+        let doubts = self.deeds.values().filter_map(|it| it.going.flatten());
         let budget = self.evictions.front().map(|spent| spent.at + MINUTE);
         let waits = [
             &self.pods,

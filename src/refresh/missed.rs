@@ -64,14 +64,9 @@ fn pinned<'a>(
 
 /// Says whether a replacement was not pinned as its predecessor was, and runs another image than it should: the webhook
 /// was not asked.
-///
-/// It may run what T holds for its node. Even so the next one might run anything.
 fn strayed(group: &Group, scene: Scene<'_>, pinned: &Container, moved: &survey::Moved) -> bool {
-    let strayed = |pod: &Pod| {
-        let mut containers = pod.containers.iter();
-        containers.any(|it| it.strayed_from(pinned, &moved.to.digest))
-    };
-    (group.staying(scene)).any(|(pod, _)| pod.ready && strayed(pod) && is_late(scene, pod, moved))
+    let strayed = |pod: &Pod| pod.strayed_from(pinned, &moved.to.digest);
+    (group.staying(scene)).any(|(pod, _)| strayed(pod) && is_late(scene, pod, moved))
 }
 
 /// Says whether the pod was created when the container's tag meant what it should run.

@@ -155,10 +155,9 @@ impl Run<'_> {
 
     /// Says whether something is still to be learnt of what the pods should run.
     fn is_open(&self, survey: &Survey) -> bool {
-        let in_doubt = |outdated: &Outdated| outdated.doubt == Some(Doubt::Open);
         self.term.poller.sightings.awaits(self.deadline)
             || self.term.reader.facts.awaits(self.deadline)
-            || survey.outdated.iter().any(in_doubt)
+            || survey.comparing
     }
 
     /// Says whether nothing more will come about before the deadline.

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     policy::{
-        BadWishes, Container, Digest, Ineligible, Namespace, Pod, Running, Scope, Verdict, Wishes,
-        eligible, pod::Annotations, verdict,
+        BadWishes, Container, Digest, Ineligible, Namespace, Pod, Scope, Verdict, Wishes, eligible,
+        pod::Annotations, verdict,
     },
     registry::{Lookup, LookupError},
 };
@@ -112,6 +112,8 @@ pub(super) struct Survey {
     pub(super) outdated: Vec<Outdated>,
     /// What else is worth telling, once for each owner.
     pub(super) findings: Vec<Finding>,
+    /// Whether it is still to be learnt which image some container runs.
+    pub(super) comparing: bool,
     /// How many pods are ours to refresh.
     pub(super) eligible: usize,
     /// Those of them with an image of which the registry gave no digest when it was asked last.
@@ -233,21 +235,23 @@ impl Surveyor<'_> {
         let mut doubts = Vec::new();
         for container in &pod.containers {
             let counts = counting.is_some_and(|wishes| container.counts(wishes));
-            // A stamped container that does not count is looked at for a stale image, and reported.
-            if !counts && container.valid_stamp().is_none() {
+            if !container.is_looked_up(counts) {
                 continue;
             }
             let Some(judged) = self.judge(pod, container, counts) else {
                 continue;
             };
             registry_failing |= judged.failing;
-            doubts.extend(judged.doubt);
+            self.survey.comparing |= judged.doubt == Some(Doubt::Open);
+            doubts.extend(judged.doubt.filter(|_| counts));
             all_current &= !counts || judged.verdict.runs_target();
             if let (Verdict::Outdated, Some(to), true) = (judged.verdict, judged.target, counts) {
                 moved.push(Moved {
                     container: container.name.clone(),
                     lookup: judged.lookup,
-                    from: running(container),
+                    from: (container.running.digest())
+                        .or_else(|| Some(&container.valid_stamp()?.digest))
+                        .cloned(),
                     to,
                 });
             }
@@ -283,7 +287,7 @@ impl Surveyor<'_> {
         let sighting = self.hints.sightings.used(&lookup);
         let target = sighting.target.as_ref().map(|target| &target.digest);
         let (mut verdict, mut doubt) = (verdict(container, target, None), None);
-        if let (Verdict::Outdated, Some(target), true) = (verdict, target, counts) {
+        if let Some(target) = target.filter(|_| verdict.is_preliminary(counts)) {
             let (facts, node) = (&mut self.hints.facts, pod.node.as_ref());
             (verdict, doubt) = facts.judge(node, container, &lookup, target, self.now);
         }
@@ -350,15 +354,6 @@ struct Judged {
     failing: bool,
     /// What makes the verdict doubtful.
     doubt: Option<Doubt>,
-}
-
-fn running(container: &Container) -> Option<Digest> {
-    match &container.running {
-        Running::Manifest(digest) => Some(digest.clone()),
-        Running::NotStarted | Running::Unusable => {
-            container.valid_stamp().map(|stamp| stamp.digest.clone())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -91,8 +91,11 @@ impl<'a> Term<'a> {
         let mut ears = Ears::of(self.parts, self.number, Some(pushes));
         let mut rhythm = Rhythm::new(self.settings.poll_interval, Instant::now());
         while self.wakes(&mut ears, &mut rhythm).await {
-            self.tick(&mut rhythm).await;
-            ears.pushes.looked = true;
+            if self.tick(&mut rhythm).await {
+                ears.looked();
+                // They were told before that look.
+                self.hear(&ears.pushes.take());
+            }
         }
         self.hide();
     }
@@ -108,9 +111,19 @@ impl<'a> Term<'a> {
                     rhythm.changed(Instant::now());
                 },
                 () = self.reader.news() => rhythm.changed(Instant::now()),
-                pushes = ears.pushes.next() => self.hear(&pushes),
-                Ok(()) = ears.pods.changed() => rhythm.pod_changed(Instant::now()),
-                Ok(()) = ears.namespaces.changed() => rhythm.changed(Instant::now()),
+                () = ears.pushes.wait() => match ears.is_behind() {
+                    // Of an image that has come since.
+                    true => rhythm.changed(Instant::now()),
+                    false => self.hear(&ears.pushes.take()),
+                },
+                Ok(()) = ears.pods.changed() => {
+                    ears.changed();
+                    rhythm.pod_changed(Instant::now());
+                }
+                Ok(()) = ears.namespaces.changed() => {
+                    ears.changed();
+                    rhythm.changed(Instant::now());
+                }
                 () = sleep_until(rhythm.wake()) => return true,
             }
         }
@@ -126,11 +139,12 @@ impl<'a> Term<'a> {
         }
     }
 
-    /// Looks at everything once and does what may be done.
-    async fn tick(&mut self, rhythm: &mut Rhythm) {
+    /// Looks at everything once and does what may be done; says no where nothing can be seen.
+    async fn tick(&mut self, rhythm: &mut Rhythm) -> bool {
         let now = Instant::now();
         if !self.sees() {
-            return self.rest(Phase::Wait, Duration::ZERO, rhythm);
+            self.rest(Phase::Wait, Duration::ZERO, rhythm);
+            return false;
         }
         let (pods, survey) = self.look(now);
         let work = now.elapsed();
@@ -144,6 +158,7 @@ impl<'a> Term<'a> {
             .set(Timestamp::now().as_duration().as_secs_f64());
         metrics::observe(&metrics.refresh_tick_duration, now.elapsed());
         self.rest(pass.phase, work, rhythm);
+        true
     }
 
     /// Says whether changes are seen as they come. What was seen last need not be so any more otherwise: another pod may

@@ -1,7 +1,5 @@
 //! Client certificates, and which of several is shown to a host.
 
-mod x509;
-
 use std::{
     fmt,
     hash::{Hash, Hasher},
@@ -21,8 +19,8 @@ use rustls::{
 };
 use tracing::warn;
 
-use self::x509::Fields;
 use super::unanswered::Shown;
+use crate::x509::Fields;
 
 /// A certificate with those that lead to its authority, and its key.
 ///
@@ -165,10 +163,10 @@ mod tests {
     use super::*;
 
     /// A certificate authority.
-    pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+    struct Authority(CertifiedIssuer<'static, KeyPair>);
 
     impl Authority {
-        pub(super) fn new(name: &str) -> Self {
+        fn new(name: &str) -> Self {
             let issuer = CertifiedIssuer::self_signed(params(name), KeyPair::generate().unwrap());
             Self(issuer.unwrap())
         }
@@ -179,12 +177,12 @@ mod tests {
             Self(CertifiedIssuer::signed_by(params(name), key, &self.0).unwrap())
         }
 
-        pub(super) fn der(&self) -> CertificateDer<'static> {
+        fn der(&self) -> CertificateDer<'static> {
             self.0.der().clone()
         }
 
         /// Returns a certificate and its key.
-        pub(super) fn sign(
+        fn sign(
             &self,
             algorithm: &'static SignatureAlgorithm,
         ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {

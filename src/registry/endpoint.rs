@@ -49,8 +49,11 @@ impl Endpoint {
             Some(port) => format!("{name}:{port}").into(),
             None => name.into(),
         };
-        // As container runtimes have it: whoever is not the registry itself is told which one is meant.
-        let is_home = [registry, alias(registry)].contains(&&*host);
+        // As container runtimes have it: whoever is not the registry itself is told which one is meant. A port that
+        // is the scheme's own is not part of the URL any more.
+        let own = |registry| Url::parse(&format!("{}://{registry}/", root.scheme()));
+        let is_own = |registry| own(registry).is_ok_and(|own| own.origin() == root.origin());
+        let is_home = [registry, alias(registry)].into_iter().any(is_own);
         Self {
             host,
             root,
@@ -91,6 +94,13 @@ impl Endpoint {
             (None, None) => "latest".to_owned(),
         };
         self.below(&format!("{repository}/manifests/{reference}"))
+    }
+
+    /// Returns what the API calls the repository of `image`: a mirror may have it in a folder, as its path says.
+    pub(super) fn repository(&self, image: &ImageRef) -> String {
+        let folder = self.root.path().split_once("/v2/");
+        let folder = folder.map_or("", |(_, folder)| folder);
+        format!("{folder}{}", image.repository())
     }
 
     fn below(&self, path: &str) -> Url {
@@ -208,12 +218,34 @@ mod tests {
             ("https://ghcr.io/v2/", "ghcr.io"),
             ("http://ghcr.io/v2/", "ghcr.io"),
             ("http://ghcr.io:5000/v2/", "ghcr.io:5000"),
+            ("https://ghcr.io/v2/", "ghcr.io:443"),
+            ("http://ghcr.io/v2/", "ghcr.io:80"),
         ] {
             check_at(root, registry, &format!("{root}org/app/manifests/1"));
         }
+        let other_scheme = Endpoint::at(Url::parse("http://ghcr.io/v2/").unwrap(), "ghcr.io:443");
+        assert_eq!(other_scheme.base().query(), Some("ns=ghcr.io%3A443"));
         let elsewhere = Endpoint::at(Url::parse("https://ghcr.io:5000/v2/").unwrap(), "ghcr.io");
         assert_eq!(elsewhere.base().query(), Some("ns=ghcr.io"));
         assert_eq!(&*elsewhere.host, "ghcr.io:5000");
+    }
+
+    #[track_caller]
+    fn check_repository(root: &str, expected: &str) {
+        let image: ImageRef = "reg.test/org/app:1".parse().unwrap();
+        let endpoint = Endpoint::at(Url::parse(root).unwrap(), "reg.test");
+        assert_eq!(endpoint.repository(&image), expected, "{root}");
+    }
+
+    #[test]
+    fn a_path_behind_the_version_is_part_of_the_repository() {
+        check_repository("https://reg.test/v2/", "org/app");
+        check_repository("https://mirror.test/v2/proxy/", "proxy/org/app");
+        check_repository("https://mirror.test/v2/a/b/", "a/b/org/app");
+        check_repository("https://mirror.test/hub/v2/proxy/", "proxy/org/app");
+        check_repository("https://mirror.test/hub/v2/", "org/app");
+        // Where the API has its root is not said then.
+        check_repository("https://mirror.test/hub/", "org/app");
     }
 
     #[test]

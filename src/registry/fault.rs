@@ -7,7 +7,7 @@ use super::{
     unanswered::{Shown, Unanswered},
 };
 use crate::{
-    credentials::{Candidates, Problem},
+    credentials::{Candidates, Obstacle, Problem},
     error::Chain,
     policy::ImageRef,
 };
@@ -38,6 +38,9 @@ pub enum Fault {
     /// A credential was accepted, and is not enough.
     #[error("it refused access")]
     Forbidden,
+    /// It answered us, and would not answer nodes.
+    #[error("it answers who shows nothing, but nodes cannot pull")]
+    NodesCannotPull(#[source] Obstacle),
     /// The registry asks to be left alone.
     #[error(
         "it limits the rate of requests, to be asked again in {}",
@@ -177,6 +180,7 @@ impl Fault {
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::NodesCannotPull(_) => "nodes_cannot_pull",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unreachable(_) => "unreachable",
             Self::Tls(_) => "tls",
@@ -218,7 +222,7 @@ impl Fault {
     pub(super) fn is_denial(&self) -> bool {
         matches!(
             self.root(),
-            Self::Unauthorized | Self::Forbidden | Self::NotFound
+            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::NodesCannotPull(_)
         )
     }
 

@@ -26,6 +26,7 @@ mod spared;
 mod tls;
 mod token;
 mod transport;
+mod trust;
 mod unanswered;
 
 use std::{sync::Arc, time::Duration};
@@ -38,7 +39,7 @@ use crate::{
 };
 
 pub use allowance::Allowance;
-pub use compare::by_manifests;
+pub use compare::{Compared, Read};
 pub use content::Manifest;
 pub use fault::{Fault, LookupError};
 pub use hosts::{BadEndpoint, RegistryUrl};

@@ -1,12 +1,14 @@
 //! What files in PEM hold: certificates, and a key.
 
 use rustls::{
-    RootCertStore,
+    CertificateError, RootCertStore,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
     },
 };
+
+use crate::x509::Validity;
 
 /// How the two forms of encrypted keys say that they are: PKCS#8, and what OpenSSL had before.
 const ENCRYPTED: [&[u8]; 2] = [
@@ -26,9 +28,17 @@ pub enum BadPem {
     /// Its key is encrypted.
     #[error("its key is encrypted, and there is nobody to ask for the password")]
     Encrypted,
-    /// A certificate is no authority's.
+    /// No certificate is an authority's.
     #[error("it holds a certificate that is of no use")]
     Authority(#[source] rustls::Error),
+}
+
+/// What a bundle holds to be trusted.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// How many more it holds that cannot be used.
+    pub(super) useless: usize,
 }
 
 /// Returns all certificates of `file`, at least one.
@@ -41,14 +51,39 @@ pub(super) fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// Returns all certificates of `file`, at least one, each fit to be trusted as an authority.
-pub(super) fn authorities(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadPem> {
-    let all = certificates(file)?;
-    let mut store = RootCertStore::empty();
-    for certificate in &all {
-        store.add(certificate.clone()).map_err(BadPem::Authority)?;
+/// Returns the certificates of `file` that are fit to be trusted as authorities, at least one.
+///
+/// Others beside them do no harm, as in Go: bundles of whole companies tend to have some.
+pub(super) fn authorities(file: &[u8]) -> Result<Authorities, BadPem> {
+    let (mut certificates, mut faults) = (Vec::new(), Vec::new());
+    for section in CertificateDer::pem_slice_iter(file) {
+        match section.map_err(BadPem::Malformed).and_then(authority) {
+            Ok(certificate) => certificates.push(certificate),
+            Err(fault) => faults.push(fault),
+        }
     }
-    Ok(all)
+    if !certificates.is_empty() {
+        return Ok(Authorities {
+            certificates,
+            useless: faults.len(),
+        });
+    }
+    match faults.into_iter().next() {
+        Some(BadPem::Malformed(_)) if is_encrypted(file) => Err(BadPem::Encrypted),
+        Some(fault) => Err(fault),
+        None => Err(BadPem::Missing("certificate")),
+    }
+}
+
+/// Returns `certificate`, if it can be trusted as an authority: while it is in date, as far as that can be read.
+fn authority(certificate: CertificateDer<'static>) -> Result<CertificateDer<'static>, BadPem> {
+    let mut store = RootCertStore::empty();
+    let added = store.add(certificate.clone());
+    added.map_err(BadPem::Authority)?;
+    match Validity::of(&certificate) {
+        Some(_) => Ok(certificate),
+        None => Err(BadPem::Authority(CertificateError::BadEncoding.into())),
+    }
 }
 
 /// Returns the first key of `file`: PKCS#1, SEC1 or PKCS#8.
@@ -115,9 +150,31 @@ mod tests {
             "it holds no certificate in PEM",
         );
         check(of("-----BEGIN CERTIFICATE-----\nAAEC"), "it is not PEM");
-        check(
-            authorities(section("CERTIFICATE", "").as_bytes()),
-            "it holds a certificate that is of no use",
-        );
+    }
+
+    #[test]
+    fn of_a_bundle_counts_what_can_be_used() {
+        let of = |file: &str| authorities(file.as_bytes());
+        let useless = section("CERTIFICATE", "");
+        check(of(&useless), "it holds a certificate that is of no use");
+        check(of("garbage"), "it holds no certificate in PEM");
+        check(of("-----BEGIN CERTIFICATE-----\nAAEC"), "it is not PEM");
+        let encrypted = "its key is encrypted, and there is nobody to ask for the password";
+        let broken = useless.replace("AAEC", "A_EC");
+        let key = section("ENCRYPTED PRIVATE KEY", "");
+        check(of(&(broken.clone() + &key)), encrypted);
+        let [one, other] = [(); 2].map(|()| self_signed());
+        let file = [&*useless, &one, &broken, &key, &other, "garbage"].concat();
+        let found = of(&file).unwrap();
+        let good: Vec<_> = [one, other]
+            .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+            .into();
+        assert_eq!((found.certificates, found.useless), (good, 2));
+    }
+
+    fn self_signed() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::default();
+        params.self_signed(&key).unwrap().pem()
     }
 }

@@ -9,9 +9,10 @@ use std::{
 
 use reqwest::{Client, ClientBuilder, redirect};
 use rustls::pki_types::CertificateDer;
+use tracing::warn;
 
 use super::{
-    pem::{self, BadPem},
+    pem::{self, Authorities, BadPem},
     tls::Tls,
 };
 
@@ -61,10 +62,17 @@ pub(super) struct Pools {
 impl Pools {
     /// Returns the pools of `network`, whose connections must stand within `connect_timeout`.
     pub(super) fn new(network: &Network, connect_timeout: Duration) -> Result<Self, NetworkError> {
-        let bundles = network.extra_roots.iter();
-        let roots: Result<Vec<_>, _> = bundles.map(|bundle| pem::authorities(bundle)).collect();
+        let mut roots = Vec::new();
+        for bundle in &network.extra_roots {
+            let found = pem::authorities(bundle).map_err(NetworkError::Roots)?;
+            if found.useless > 0 {
+                let Authorities { useless, .. } = found;
+                warn!("Passed over {useless} certificates of an extra bundle that are of no use");
+            }
+            roots.extend(found.certificates);
+        }
         Ok(Self {
-            roots: roots.map_err(NetworkError::Roots)?.concat(),
+            roots,
             addresses: network.addresses.clone(),
             connect_timeout,
             built: Mutex::default(),

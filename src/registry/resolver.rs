@@ -56,6 +56,8 @@ pub struct Settings {
 pub struct Resolver {
     inner: Arc<Inner>,
     secrets_max_age: Duration,
+    /// Whether what a node could not pull counts as not there.
+    for_nodes: bool,
 }
 
 #[derive(Debug)]
@@ -119,7 +121,18 @@ impl Resolver {
                 metrics,
             }),
             secrets_max_age: settings.secrets_max_age,
+            for_nodes: false,
         })
+    }
+
+    /// Returns this resolver for those who replace pods for an answer: where a node could not pull the image there is
+    /// none, as a replacement would never start.
+    #[must_use]
+    pub fn for_nodes(&self) -> Self {
+        Self {
+            for_nodes: true,
+            ..self.clone()
+        }
     }
 
     /// Returns this resolver with another limit to the age of pull secrets.
@@ -129,8 +142,8 @@ impl Resolver {
     #[must_use]
     pub fn with_secrets_max_age(&self, max_age: Duration) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
             secrets_max_age: max_age,
+            ..self.clone()
         }
     }
 
@@ -143,9 +156,9 @@ impl Resolver {
         let image = by_tag(&lookup.image);
         let place = inner.places.of(image.registry()).await;
         let candidates = self.candidates(&image, lookup, self.secrets_max_age).await;
-        let hit = inner.ask(&image, &place, &candidates, max_age).await;
+        let hit = self.ask(&image, &place, &candidates, max_age).await;
         let (hit, candidates) = match self.fresher(&image, lookup, &hit, &candidates).await {
-            Some(fresh) => (inner.ask(&image, &place, &fresh, max_age).await, fresh),
+            Some(fresh) => (self.ask(&image, &place, &fresh, max_age).await, fresh),
             None => (hit, candidates),
         };
         inner.count(&hit);
@@ -174,6 +187,23 @@ impl Resolver {
     pub async fn allowance(&self, image: &ImageRef) -> Option<Allowance> {
         let host = self.inner.places.first_host(image.registry()).await?;
         host.accounts.least()
+    }
+
+    async fn ask(
+        &self,
+        image: &Arc<ImageRef>,
+        place: &Arc<Place>,
+        candidates: &Arc<Candidates>,
+        max_age: Duration,
+    ) -> Hit<Told<Found>> {
+        let mut hit = self.inner.ask(image, place, candidates, max_age).await;
+        if self.for_nodes
+            && let Ok(found) = &hit.value.answer
+            && let Some(obstacle) = candidates.obstacle(found.candidate)
+        {
+            hit.value.answer = Err(Fault::NodesCannotPull(obstacle));
+        }
+        hit
     }
 
     async fn candidates(

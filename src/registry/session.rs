@@ -165,7 +165,7 @@ impl Session {
         question: &Q,
     ) -> Result<Q::Answer, Fault> {
         let scheme = self.host.scheme(self.meet()).await?;
-        let scope = format!("repository:{}:pull", self.image.repository());
+        let scope = format!("repository:{}:pull", self.endpoint.repository(&self.image));
         let pass = self.pass(scheme.as_deref(), &scope, candidate, Duration::MAX);
         let (pass, failure) = match pass.await {
             Ok(pass) => (pass, None),
@@ -190,24 +190,32 @@ impl Session {
         else {
             return Err(failure.unwrap_or(Fault::Unauthorized));
         };
-        let is_news = scheme.as_deref() != Some(&wanted);
+        let wanted_scope = wanted_scope.unwrap_or_else(|| scope.clone());
+        let is_other_scope = wanted_scope != scope;
+        let is_news = scheme.as_deref() != Some(&wanted) || is_other_scope;
         self.host.learn(&wanted);
         if let (false, Some(failure)) = (is_news, failure) {
             return Err(failure);
         }
-        let wanted_scope = wanted_scope.unwrap_or_else(|| scope.clone());
-        if !is_news && wanted_scope == scope && !pass.renewable {
+        if !is_news && !pass.renewable {
             return Err(Fault::Unauthorized);
         }
-        let renewed = self.pass(Some(&wanted), &wanted_scope, candidate, Duration::ZERO);
-        let renewed = renewed.await?;
-        if renewed == pass {
-            return Err(Fault::Unauthorized);
+        // Only what was just refused is no good any more: a token for another scope may be known from before.
+        let ages = [Duration::MAX, Duration::ZERO];
+        let mut refused = pass;
+        for max_age in ages.into_iter().skip(usize::from(!is_other_scope)) {
+            let renewed = self.pass(Some(&wanted), &wanted_scope, candidate, max_age);
+            let renewed = renewed.await?;
+            if renewed == refused {
+                continue;
+            }
+            match self.ask(url, candidate, &renewed, question).await? {
+                Reply::Answer(answer) => return Ok(answer),
+                Reply::LogIn(_) if !renewed.renewable => break,
+                Reply::LogIn(_) => refused = renewed,
+            }
         }
-        match self.ask(url, candidate, &renewed, question).await? {
-            Reply::Answer(answer) => Ok(answer),
-            Reply::LogIn(_) => Err(Fault::Unauthorized),
-        }
+        Err(Fault::Unauthorized)
     }
 
     /// Asks with `pass`, which is the one of `candidate`.

@@ -3,16 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig,
+    client::{Resumption, danger::ServerCertVerifier},
     crypto::ring,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::CertificateDer,
 };
-use rustls_platform_verifier::Verifier;
-use tracing::warn;
 
-use super::client_certificate::{ClientCertificate, FirstAccepted};
-use crate::error::Chain;
+use super::{
+    client_certificate::{ClientCertificate, FirstAccepted},
+    trust::{Anybody, Trusted},
+};
 
 /// How one host is connected to, as its `hosts.toml` says.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -27,41 +27,27 @@ pub(super) struct Tls {
     pub(super) dial_timeout: Option<Duration>,
 }
 
-/// Believes anybody to be the host.
-#[derive(Debug)]
-struct Anybody;
-
 impl Tls {
     /// Returns how to speak TLS, trusting `extra` authorities, too.
     pub(super) fn config(&self, extra: &[CertificateDer<'static>]) -> ClientConfig {
         let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .expect("ring must know the protocol versions");
-        let builder = if self.skip_verify {
-            let builder = builder.dangerous();
-            builder.with_custom_certificate_verifier(Arc::new(Anybody))
-        } else {
-            let roots = extra.iter().chain(&self.authorities).cloned();
-            match Verifier::new_with_extra_roots(roots, provider) {
-                Ok(verifier) => {
-                    let builder = builder.dangerous();
-                    builder.with_custom_certificate_verifier(Arc::new(verifier))
-                }
-                Err(error) => {
-                    warn!(
-                        error = %Chain(&error),
-                        "Found no certificate authorities, so no https registry can be trusted: {}",
-                        Chain(&error)
-                    );
-                    // Registries on loopback need none.
-                    builder.with_root_certificates(RootCertStore::empty())
-                }
+        let verifier: Arc<dyn ServerCertVerifier> = match self.skip_verify {
+            true => Arc::new(Anybody),
+            false => {
+                let given = extra.iter().chain(&self.authorities).cloned();
+                Arc::new(Trusted::new(given, Arc::clone(&provider)))
             }
         };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring must know the protocol versions")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let shown = FirstAccepted::of(&self.clients);
         let mut config = builder.with_client_cert_resolver(Arc::new(shown));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Who is known from before is not verified again, and dates end. Nodes resume nothing either.
+        config.resumption = Resumption::disabled();
         config
     }
 }
@@ -73,57 +59,5 @@ impl fmt::Debug for Tls {
             .field("clients", &self.clients)
             .field("skip_verify", &self.skip_verify)
             .finish()
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    /// Returns all that a certificate may be of: nothing is verified, so nothing needs to be supported.
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        use SignatureScheme as Scheme;
-
-        vec![
-            Scheme::ED25519,
-            Scheme::ED448,
-            Scheme::ECDSA_NISTP256_SHA256,
-            Scheme::ECDSA_NISTP384_SHA384,
-            Scheme::ECDSA_NISTP521_SHA512,
-            Scheme::RSA_PSS_SHA256,
-            Scheme::RSA_PSS_SHA384,
-            Scheme::RSA_PSS_SHA512,
-            Scheme::RSA_PKCS1_SHA256,
-            Scheme::RSA_PKCS1_SHA384,
-            Scheme::RSA_PKCS1_SHA512,
-            Scheme::RSA_PKCS1_SHA1,
-            Scheme::ECDSA_SHA1_Legacy,
-        ]
     }
 }

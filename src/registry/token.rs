@@ -127,9 +127,10 @@ fn bytes(key: &Key, token: &Result<Token, Fault>) -> usize {
 
 /// Returns the request that exchanges `credential` for a token.
 fn request(key: &Key, credential: &Credential) -> Request {
-    let mut query = vec![("scope", key.scope.as_str())];
-    query.extend(key.service.as_deref().map(|service| ("service", service)));
+    let service = key.service.as_deref().map(|service| ("service", service));
     if let Credential::Identity(token) = credential {
+        let mut query = vec![("scope", key.scope.as_str())];
+        query.extend(service);
         // OAuth2, as the distribution project's oauth specification has it.
         query.extend([
             ("grant_type", "refresh_token"),
@@ -145,6 +146,9 @@ fn request(key: &Key, credential: &Credential) -> Request {
         *request.body_mut() = Some(form.into());
         return request;
     }
+    // The token specification has one parameter for each scope, where OAuth2 has one for all.
+    let scopes = key.scope.split_ascii_whitespace();
+    let query = scopes.map(|scope| ("scope", scope)).chain(service);
     let mut url = key.realm.clone();
     url.query_pairs_mut().extend_pairs(query);
     let mut request = Request::new(Method::GET, url);
@@ -328,6 +332,25 @@ mod tests {
         ] {
             check(body, Err("malformed"));
         }
+    }
+
+    #[test]
+    fn each_scope_is_a_parameter_of_its_own_but_for_oauth() {
+        let key = Key {
+            realm: Url::parse("https://h.io/token?a=b").unwrap(),
+            service: Some("reg".to_owned()),
+            scope: "repository:a:pull repository:b:pull".to_owned(),
+            credential: Candidates::anonymous().get(0).unwrap().fingerprint,
+        };
+        let asked = request(&key, &Credential::Anonymous);
+        assert_eq!(
+            asked.url().query(),
+            Some("a=b&scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull&service=reg")
+        );
+        let asked = request(&key, &Credential::Identity("t".into()));
+        let body = asked.body().and_then(|body| body.as_bytes()).unwrap();
+        let begin = b"scope=repository%3Aa%3Apull+repository%3Ab%3Apull&service=reg&grant_type";
+        assert!(body.starts_with(begin), "{body:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{
     Request, Response, StatusCode,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, HeaderName, RETRY_AFTER},
 };
 use tokio::time::sleep;
 use url::{Origin, Url};
@@ -76,10 +76,11 @@ impl Transport {
         if let Some(extra) = &self.extra
             && request.url().origin() == extra.home
         {
+            // What we have to say ourselves goes before. Of one name there may be several values.
+            let own: Vec<HeaderName> = request.headers().keys().cloned().collect();
             for (name, value) in &extra.headers {
-                // What we have to say ourselves goes before.
-                if !request.headers().contains_key(name) {
-                    request.headers_mut().insert(name, value.clone());
+                if !own.contains(name) {
+                    request.headers_mut().append(name, value.clone());
                 }
             }
         }

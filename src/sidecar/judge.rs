@@ -1,14 +1,24 @@
-//! The verdict on the watched container, with the manifests read where the digests alone say that it is outdated.
-
-use std::sync::Arc;
+//! The verdict on the watched container, with the manifests read where the digests alone do not settle it.
 
 use super::platform;
 use crate::{
-    policy::{Container, Digest, Running, Verdict, verdict},
-    registry::{Fault, Lookup, LookupError, Manifest, Resolver, by_manifests},
+    policy::{
+        Container, Digest, Verdict,
+        verdict::{evidence, verdict},
+    },
+    registry::{Compared, Lookup, LookupError, Read, Resolver},
 };
 
-/// Returns the verdict on `container`, whose tag means `target`.
+/// What is found out about the container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// The verdict.
+    pub(super) verdict: Verdict,
+    /// Whether it is unknown as what the tag means has nothing for this node.
+    pub(super) unfit: bool,
+}
+
+/// Judges `container`, which counts and whose tag means `target`.
 ///
 /// # Errors
 /// It seems outdated, and the registry does not say whether the images differ.
@@ -17,44 +27,26 @@ pub(super) async fn judge(
     lookup: &Lookup,
     container: &Container,
     target: &Digest,
-) -> Result<Verdict, LookupError> {
+) -> Result<Judged, LookupError> {
     let verdict = verdict(container, Some(target), None);
-    if verdict != Verdict::Outdated {
-        return Ok(verdict);
+    if !verdict.is_preliminary(true) {
+        return Ok(Judged {
+            verdict,
+            unfit: false,
+        });
     }
-    let of_target = Some(resolver.manifest(lookup, target).await?);
-    let stamp = container.valid_stamp().map(|stamp| &stamp.digest);
-    let of_stamp = read(resolver, lookup, stamp).await?;
-    let of_running = read(resolver, lookup, running(container)).await?;
-    let manifests = [of_target, of_stamp, of_running];
-    Ok(by_manifests(
-        container,
-        target,
-        &manifests,
-        Some(&platform::own()),
-    ))
-}
-
-/// Returns the digest that the container runs, as far as its imageID tells.
-pub(super) const fn running(container: &Container) -> Option<&Digest> {
-    match &container.running {
-        Running::Manifest(digest) => Some(digest),
-        Running::NotStarted | Running::Unusable => None,
+    let mut reads = [None, None, None];
+    for (read, digest) in reads.iter_mut().zip(evidence(container, target)) {
+        if let Some(digest) = digest {
+            *read = Some(Read::from(resolver.manifest(lookup, digest).await));
+        }
     }
-}
-
-/// Reads a manifest that the registry need not have any more: what nobody can pull is not what a new pod would get.
-async fn read(
-    resolver: &Resolver,
-    lookup: &Lookup,
-    digest: Option<&Digest>,
-) -> Result<Option<Arc<Manifest>>, LookupError> {
-    let Some(digest) = digest else {
-        return Ok(None);
-    };
-    match resolver.manifest(lookup, digest).await {
-        Ok(manifest) => Ok(Some(manifest)),
-        Err(error) if matches!(error.fault, Fault::NotFound) => Ok(None),
-        Err(error) => Err(error),
+    let compared = Compared::new(container, target, reads);
+    let node = platform::own();
+    let verdict = compared.verdict(Some(&node));
+    let unfit = verdict == Verdict::Unknown && compared.is_unfit(Some(&node));
+    match compared.doubts(verdict).next() {
+        Some(error) => Err(error),
+        None => Ok(Judged { verdict, unfit }),
     }
 }

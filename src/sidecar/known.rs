@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::policy::{Digest, gate::Target};
+use crate::policy::{
+    Digest,
+    gate::{Target, signed},
+};
 
 /// A digest that the registry gave for the tag, without another one since.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +43,8 @@ impl Known {
     /// Returns it as the rules see it, when it is `wall` o'clock at `now`.
     pub(super) fn target(&self, now: Instant, wall: Timestamp) -> Target {
         let at = |instant: Instant| {
-            let age = SignedDuration::try_from(now.saturating_duration_since(instant));
-            wall.checked_sub(age.unwrap_or(SignedDuration::MAX))
-                .unwrap_or(Timestamp::MIN)
+            let age = signed(now.saturating_duration_since(instant));
+            wall.checked_sub(age).unwrap_or(Timestamp::MIN)
         };
         Target {
             first_seen: at(self.first),

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
     HELD, Next, OVERTAKEN, Parts, Settings, Trouble,
-    judge::{judge, running},
+    judge::judge,
     known::Known,
     tell::{Idle, Told},
 };
 use crate::{
     cluster::{Owners, Restart, Workload},
     policy::{
-        Container, Digest, Owner, Phase, Pod, Running, Verdict, Wishes,
-        gate::{self, Hold, Moment},
+        Container, Digest, Owner, Phase, Pod, Running, Verdict, Wishes, carried,
+        gate::{self, Hold, Moment, signed},
         refreshed_value,
         solo::{self, Health, Sight, Stay},
         wishes::{Selection, Strategy},
@@ -60,7 +60,7 @@ impl<'a> Watcher<'a> {
             parts,
             settings,
             owners,
-            resolver: parts.resolver.with_secrets_max_age(SECRETS_AGE),
+            resolver: parts.resolver.for_nodes().with_secrets_max_age(SECRETS_AGE),
             uid: None,
             known: None,
             first: None,
@@ -99,12 +99,14 @@ impl<'a> Watcher<'a> {
         let known = self.ask(&lookup).await?;
         self.first.get_or_insert_with(|| known.digest.clone());
         let judged = judge(&self.resolver, &lookup, container, &known.digest).await;
-        match judged.map_err(Box::new)? {
+        let judged = judged.map_err(Box::new)?;
+        match judged.verdict {
             Verdict::Current { .. } | Verdict::Identical => {
                 self.was_current = true;
                 self.told.current();
                 Ok(Next::Poll)
             }
+            Verdict::Unknown if judged.unfit => Ok(self.told.idle(Idle::Unfit)),
             Verdict::StaleCache | Verdict::Unknown => Ok(self.told.idle(Idle::Unknown)),
             Verdict::Outdated => {
                 let outdated = Outdated {
@@ -241,17 +243,15 @@ impl<'a> Watcher<'a> {
         wall: Timestamp,
     ) -> Sight<'s> {
         let deadline = self.settings.limits.progress_deadline;
-        let is_older = |limit: Duration| {
-            let age = wall.duration_since(pod.created);
-            SignedDuration::try_from(limit).is_ok_and(|limit| limit <= age)
-        };
+        let age = wall.duration_since(pod.created);
+        let is_older = |limit: Duration| signed(limit) <= age;
         Sight {
             automatic: workload.rolls,
             paused: workload.paused,
             rolling: workload.rolling,
             stuck: workload.stuck,
             template: workload.refreshed.as_deref(),
-            made_with: made_with(pod),
+            made_with: carried(pod),
             wanted,
             has_moved,
             young: !is_older(deadline),
@@ -319,19 +319,9 @@ impl Outdated<'_> {
         let image = image
             .as_ref()
             .map_or_else(|bad| bad.to_string(), |it| it.to_string());
-        match running(self.container) {
+        match self.container.running.digest() {
             Some(from) => format!("{image} has moved on from {from} to {to}"),
             None => format!("{image} has moved on to {to}"),
         }
     }
-}
-
-/// Returns what the template carried that the pod was made from.
-fn made_with(pod: &Pod) -> Option<&str> {
-    use crate::policy::names::{PREFIX, REFRESHED};
-
-    let mut annotations = pod.annotations.iter();
-    annotations.find_map(|(name, value)| {
-        (Some(&**name) == REFRESHED.strip_prefix(PREFIX)).then_some(&**value)
-    })
 }

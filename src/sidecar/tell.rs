@@ -25,6 +25,8 @@ pub(super) enum Idle {
     BadWishes(Box<(Pod, BadWishes)>),
     /// The container does not follow a tag that is pulled at each start.
     NothingCounts,
+    /// What the tag means has nothing for this node.
+    Unfit,
     /// It cannot be told what the container runs.
     Unknown,
 }
@@ -51,7 +53,7 @@ impl Idle {
             Self::NoController => "no_controller",
             Self::BadWishes(_) => "bad_wishes",
             Self::NothingCounts => "nothing_counts",
-            Self::Unknown => "unknown",
+            Self::Unfit | Self::Unknown => "unknown",
         }
     }
 
@@ -66,6 +68,10 @@ impl Idle {
             Self::NothingCounts => {
                 "a new pod would not pull another image: the container's imagePullPolicy is not Always, or its \
                  image has a digest of its own"
+                    .to_owned()
+            }
+            Self::Unfit => {
+                "its tag has no image for the node's platform: a replacement could not start there"
                     .to_owned()
             }
             Self::Unknown => "its status does not tell which image it runs".to_owned(),

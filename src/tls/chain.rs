@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, Error, RootCertStore,
+    Error, RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::{
@@ -12,6 +12,8 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
+
+use crate::x509::{self, Validity};
 
 /// Why PEM files are no certificate to serve.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,8 @@ pub fn certified_key(chain_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, U
 
 /// Checks that a client who trusts `roots` accepts `chain` for `name` at the time `at`.
 ///
-/// As the API server does, and unlike rustls alone, it does not trust a root that is out of date.
+/// As the API server does, and unlike rustls alone, it does not trust a root that is out of date, and trusts a
+/// certificate that is itself one of the roots: one signed by itself is.
 pub fn verify(
     chain: &[CertificateDer<'_>],
     roots: &[CertificateDer<'_>],
@@ -74,6 +77,9 @@ pub fn verify(
     let (leaf, intermediates) = chain
         .split_first()
         .ok_or(Unusable::Missing("certificate"))?;
+    if roots.contains(leaf) {
+        return x509::verify_given(leaf, name, at).map_err(Unusable::Refused);
+    }
     let mut store = RootCertStore::empty();
     for root in roots.iter().filter(|root| in_date(root, at)) {
         // Something among the roots that is no root may stand beside one that is.
@@ -90,47 +96,16 @@ pub fn verify(
 
 /// Returns when `certificate` ends, if it is one.
 pub fn not_after(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
-    let never = std::time::Duration::from_secs(u64::MAX);
-    match judged_alone(certificate, UnixTime::since_unix_epoch(never)) {
-        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Some(not_after)
-        }
-        _ => None,
-    }
+    Some(Validity::of(certificate)?.end)
 }
 
 /// Returns when `certificate` begins, if it is one.
 pub fn not_before(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
-    let ever = std::time::Duration::ZERO;
-    match judged_alone(certificate, UnixTime::since_unix_epoch(ever)) {
-        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
-            not_before, ..
-        })) => Some(not_before),
-        _ => None,
-    }
+    Some(Validity::of(certificate)?.begin)
 }
 
-/// Returns whether `certificate` has begun and not ended at the time `at`.
-pub fn in_date(certificate: &CertificateDer<'_>, at: UnixTime) -> bool {
-    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    !matches!(
-        judged_alone(certificate, at),
-        Err(Error::InvalidCertificate(
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
-        ))
-    )
-}
-
-/// Verifies `certificate` with nothing but itself: its dates are the first thing that is looked at.
-///
-/// This reads the dates with the parser that will judge them, and without one more.
-fn judged_alone(certificate: &CertificateDer<'_>, at: UnixTime) -> Result<(), Error> {
-    let mut store = RootCertStore::empty();
-    store.add(certificate.clone().into_owned())?;
-    let anyone = ServerName::try_from("localhost").expect("localhost must be a DNS name");
-    verifier(store)
-        .verify_server_cert(certificate, &[], &anyone, &[], at)
-        .map(drop)
+fn in_date(certificate: &CertificateDer<'_>, at: UnixTime) -> bool {
+    Validity::of(certificate).is_some_and(|validity| validity.includes(at))
 }
 
 fn verifier(roots: RootCertStore) -> Arc<WebPkiServerVerifier> {
@@ -142,6 +117,8 @@ fn verifier(roots: RootCertStore) -> Arc<WebPkiServerVerifier> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::tls::authority::Authority;
 
@@ -180,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_root_out_of_date_is_no_root() {
-        let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_000_000_000));
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(1_000_000_000));
         let now = UnixTime::now();
         let (old, old_ca) = Authority::generate(then).unwrap();
         let leaf = old.issue(&["a.b.svc".to_owned()], now).unwrap();
@@ -191,6 +168,33 @@ mod tests {
             error.expect_err("must be refused").to_string(),
             "there is no authority that is in date"
         );
+    }
+
+    #[test]
+    fn a_certificate_that_is_its_own_root_is_trusted_as_go_does() {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+        let sign = || {
+            let mut params = CertificateParams::new(["a.b.svc".to_owned()]).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let (own, other) = (sign(), sign());
+        let name = |text| ServerName::try_from(text).unwrap();
+        let ours = [own.clone()];
+        let now = UnixTime::now();
+        verify(&ours, &ours, &name("a.b.svc"), now).unwrap();
+        verify(&ours, &[other.clone(), own.clone()], &name("a.b.svc"), now).unwrap();
+        for (roots, asked, at) in [
+            (&[other], "a.b.svc", now),
+            (&ours, "c.b.svc", now),
+            // The maker's dates are from 1975 until 4096.
+            (&ours, "a.b.svc", UnixTime::since_unix_epoch(Duration::ZERO)),
+        ] {
+            let error = verify(&ours, roots, &name(asked), at).expect_err("must be refused");
+            assert!(matches!(error, Unusable::Refused(_)), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -158,4 +159,23 @@ async fn files_are_served_and_followed_and_nothing_of_others_is_written() {
         };
         assert_eq!(world.testbed().cluster.journal().count(ours), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_signs_itself_is_ready_once_it_is_the_ca_bundle() {
+    let mut world = World::start().await;
+    let name = format!("podrefresh.{HOME}.svc");
+    let mut params = CertificateParams::new([name]).unwrap();
+    // As `openssl req -x509` makes them.
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let folder = Folder::new();
+    folder.write("tls.crt", &certificate);
+    folder.write("tls.key", &key.serialize_pem());
+    let flag = format!("--cert-dir={}", folder.path().display());
+    world.unready(&[&flag]).await;
+    world.controllers()[0].readiness(503).await;
+    trust(&world, &ByteString(certificate.into_bytes())).await;
+    world.controllers()[0].readiness(200).await;
 }

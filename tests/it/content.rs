@@ -247,4 +247,20 @@ async fn the_digest_command_tells_how_it_came_about_and_never_the_secret() {
     let text = run(["digest", &first, &second]).await;
     assert_eq!(text.lines().count(), 2);
     assert_eq!(registry.count(&gets()), 0, "without -v nothing is read");
+
+    // What has a digest means that one, as to a kubelet, whatever its tag means now.
+    registry.forget_requests();
+    let repository = first.strip_suffix(":1").unwrap();
+    let fixed = [
+        format!("{repository}@{}", amd64.digest()),
+        format!("{first}@{}", amd64.digest()),
+    ];
+    let text = run(["digest", &fixed[0], &fixed[1]]).await;
+    let expected = fixed
+        .each_ref()
+        .map(|fixed| format!("{}  {fixed}\n", amd64.digest()));
+    assert_eq!(text, expected.concat());
+    assert_eq!(registry.count(&Target::all()), 0, "nobody is asked");
+    let text = run(["digest", "-v", &fixed[1]]).await;
+    assert!(text.contains("one image, no index"), "{text}");
 }

@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// What all layers but `policy` may use, and what itself uses nothing of ours.
-const SIDE: &[&str] = &["observe", "error", "memo", "server"];
+const SIDE: &[&str] = &["observe", "error", "memo", "server", "x509"];
 
 /// The one arrow inside a layer: a command takes its arguments from the command line.
 const BESIDE: &[(&str, &str)] = &[("commands", "cli")];

@@ -114,6 +114,24 @@ fn a_pod_that_is_left_alone_may_wish_what_it_likes() {
     check(&review("", "Pod", &Value::Null, &pod), Some((1, 0)));
 }
 
+#[test]
+fn a_namespaces_new_label_that_means_nothing_is_warned_of() {
+    let labelled = |value: &str| json!({"metadata": {"labels": {"podrefresh.io/enabled": value}}});
+    let check = |kind: &str, old: &Value, value: &str, warnings| {
+        let review = review("", kind, old, &labelled(value));
+        check(&review, Some((0, warnings)));
+    };
+    for value in ["yes", "True", "1", ""] {
+        check("Namespace", &Value::Null, value, 1);
+        check("Namespace", &labelled("true"), value, 1);
+        check("Namespace", &labelled(value), value, 0);
+        check("Pod", &Value::Null, value, 0);
+    }
+    for value in ["true", "false"] {
+        check("Namespace", &labelled("yes"), value, 0);
+    }
+}
+
 /// Returns a pod of one container `app` that runs `image`, with these stamps and other metadata.
 fn pod(image: &str, stamp: Option<(&str, &str)>, metadata: &Value) -> Value {
     let mut pod = json!({"metadata": {"name": "p", "annotations": {"other": "x"}},

@@ -4,6 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use prometheus_client::metrics::gauge::Gauge;
 
+/// The name of the Lease that controllers elect a leader by.
+pub const LEASE: &str = "podrefresh";
+
 /// How an election is held.
 #[derive(Debug, Clone)]
 pub struct Settings {

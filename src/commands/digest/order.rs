@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     cli,
-    cluster::{Choice, Server, connect, read_pod},
+    cluster::{Server, connect, read_pod},
     error::Chain,
     policy::{ImageRef, Pod, PullIdentity},
+    registry::Lookup,
 };
 
 /// What to resolve, and for whom.
@@ -48,7 +49,7 @@ impl Order {
                 wanted: given,
             });
         };
-        let connection = connect(&Choice::default()).await?;
+        let connection = connect(&flags.cluster.choice()).await?;
         let server = connection.server();
         let namespace = flags.namespace.unwrap_or(connection.namespace);
         let pod = read_pod(&server, &namespace, &name).await?;
@@ -63,13 +64,16 @@ impl Order {
     }
 }
 
-/// Returns the images of a pod, each once, in the order of its containers.
+/// Returns the images of a pod, each once, in the order of its containers; of what the webhook has pinned the tag, which
+/// the controller follows.
 fn images_of(pod: &Pod) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     for container in &pod.containers {
         let name = Arc::clone(&container.name);
         let image = match &container.image {
-            Ok(image) => Ok(Arc::clone(image)),
+            Ok(image) => {
+                Ok(Lookup::of(pod, container).map_or_else(|| Arc::clone(image), |it| it.image))
+            }
             Err(error) => Err(format!("container {name}: {}", Chain(&**error))),
         };
         let same = all.iter_mut().find(|wanted| wanted.image == image);
@@ -87,7 +91,27 @@ fn images_of(pod: &Pod) -> Vec<Wanted> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::fixture::{container, pod};
+    use crate::policy::{
+        Stamp,
+        fixture::{container, digest, pod},
+    };
+
+    #[test]
+    fn of_what_is_pinned_the_tag_is_followed() {
+        let digest = digest(1).to_string();
+        let pinned = |stamped: Option<&str>| {
+            let mut container = container(&format!("nginx:1@{digest}"));
+            container.stamp = Stamp::read(Some(&digest), stamped);
+            let pod = pod("web").with(|pod| pod.containers = Box::new([container]));
+            let [wanted] = &images_of(&pod.build())[..] else {
+                panic!("one image")
+            };
+            wanted.image.as_ref().unwrap().to_string()
+        };
+        let tagged = "docker.io/library/nginx:1";
+        assert_eq!(pinned(Some(tagged)), tagged);
+        assert_eq!(pinned(None), format!("{tagged}@{digest}"));
+    }
 
     #[test]
     fn a_pods_images_come_once_each_and_broken_ones_are_told() {

@@ -1,19 +1,19 @@
 //! `podrefresh once`: one run over all pods, shown while it goes on and told at its end.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::signals::{Signals, host};
+use super::{
+    print,
+    signals::{Signals, host},
+};
 use crate::{
     app,
     cli::{self, Output},
-    cluster::{Choice, connect},
+    cluster::connect,
     refresh::{End, Progress, Report},
 };
 
@@ -30,7 +30,7 @@ const OUTDATED: u8 = 3;
 /// done all it should, and a dry run has nothing to do.
 pub(super) async fn run(flags: cli::Once) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let connection = connect(&Choice::default()).await?;
+    let connection = connect(&flags.cluster.choice()).await?;
     info!(
         "Found the cluster {} by {}",
         connection.url, connection.origin
@@ -47,9 +47,7 @@ pub(super) async fn run(flags: cli::Once) -> anyhow::Result<ExitCode> {
         Output::Table => table::render(&report),
         Output::Json => json::render(&report),
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot print")?;
+    print(&text)?;
     verdict(&report, flags.exit_code)
 }
 

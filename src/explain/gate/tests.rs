@@ -5,12 +5,13 @@ use crate::{
     cluster::{CallError, Seen, Workload, WorkloadKind},
     explain::judge::Judged,
     policy::{
-        Container, Namespace, Running, Verdict,
+        Container, Namespace, Pod, Running, Verdict,
         fixture::{container, digest, pod},
     },
 };
 
 mod crowd;
+mod missed;
 
 const LIMITS: Limits = Limits {
     confirm_after: Duration::from_secs(10),
@@ -48,6 +49,21 @@ fn outdated(second: i64, byte: u8) -> Arc<Told> {
 /// A pod by the second of its creation, whether it is ready, and whether it is outdated; it should run digest 2.
 type Sort = (i64, bool, bool);
 
+/// Returns what was found out about the only container of a pod.
+fn judged(outdated: bool) -> Judged {
+    Judged {
+        target: Some(digest(2)),
+        fault: None,
+        verdict: match outdated {
+            true => Verdict::Outdated,
+            false => Verdict::Current { ambiguous: false },
+        },
+        images: [None, None, None],
+        unfit: false,
+        doubt: None,
+    }
+}
+
 /// Checks what is found out of a Deployment's pods, given Events, wishes of its namespace and what it wants.
 #[track_caller]
 fn check<T: PartialEq + std::fmt::Debug>(
@@ -58,21 +74,39 @@ fn check<T: PartialEq + std::fmt::Debug>(
     look: impl Fn(&Scene<'_>, &Group) -> T,
     expected: T,
 ) {
-    let runs = |outdated: bool| Container {
-        running: Running::Manifest(digest(if outdated { 1 } else { 2 })),
-        ..container("nginx:1")
-    };
-    let seen = (pods.iter().enumerate()).map(|(nth, (created, ready, outdated))| {
+    let pod = |(nth, (created, ready, outdated)): (usize, &Sort)| {
         let pod = pod(&format!("web-{nth}")).with(|pod| {
             (pod.created, pod.ready) = (at(*created), *ready);
-            pod.containers = Box::new([runs(*outdated)]);
+            pod.containers = Box::new([Container {
+                running: Running::Manifest(digest(if *outdated { 1 } else { 2 })),
+                ..container("nginx:1")
+            }]);
         });
-        Seen {
-            pod: Arc::new(pod.build()),
-            foreign: None,
-            budgets: Box::default(),
-        }
-    });
+        (pod.build(), judged(*outdated))
+    };
+    let pods = pods.iter().enumerate().map(pod).collect();
+    check_pods(pods, events, wishes, desired, look, expected);
+}
+
+/// Checks the same of any pods, each with what was found out about its container.
+#[track_caller]
+fn check_pods<T: PartialEq + std::fmt::Debug>(
+    pods: Vec<(Pod, Judged)>,
+    events: Vec<Arc<Told>>,
+    wishes: &[(&str, &str)],
+    desired: Result<u32, OwnerError>,
+    look: impl Fn(&Scene<'_>, &Group) -> T,
+    expected: T,
+) {
+    let seen = |pod| Seen {
+        pod: Arc::new(pod),
+        foreign: None,
+        budgets: Box::default(),
+        idle_label: None,
+    };
+    let (seen, judged): (Vec<Seen>, Vec<Judged>) = (pods.into_iter())
+        .map(|(pod, judged)| (seen(pod), judged))
+        .unzip();
     let annotations = wishes
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
@@ -88,28 +122,16 @@ fn check<T: PartialEq + std::fmt::Debug>(
         by_uid.entry(event.uid.clone()).or_default().push(event);
     }
     let sight = Sight {
-        pods: seen.collect(),
+        pods: seen,
         namespaces: [(namespace.name.clone(), namespace)].into(),
+        idle_labels: std::collections::BTreeMap::new(),
         told: by_uid,
         lease: Lease::Unseen,
         now: at(NOW),
     };
     let blind = Blind::default();
-    let cases: Vec<Case<'_>> = (sight.pods.iter().zip(pods))
-        .map(|(seen, (.., outdated))| {
-            let verdict = if *outdated {
-                Verdict::Outdated
-            } else {
-                Verdict::Current { ambiguous: false }
-            };
-            let judged = Judged {
-                target: Some(digest(2)),
-                fault: None,
-                verdict,
-                images: [None, None, None],
-                unfit: false,
-                doubt: None,
-            };
+    let cases: Vec<Case<'_>> = (sight.pods.iter().zip(judged))
+        .map(|(seen, judged)| {
             let mut case = Case::new(seen, &sight, &blind);
             case.judged = vec![Some(judged)];
             case

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::{ContainerKind, PullIdentity, PullPolicy, Stamp};
+use crate::policy::{ContainerKind, PullIdentity, PullPolicy, Running, Stamp};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 

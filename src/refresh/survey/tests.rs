@@ -4,7 +4,11 @@ use crate::{
         OwnerKind, PullPolicy,
         fixture::{Fixture, container, digest},
     },
-    refresh::fixture::{Stage, lookup, runs, seconds, stamp, unavailable, wall},
+    refresh::{
+        facts::{Landed, ManifestFact, Question},
+        fixture::{Stage, lookup, runs, seconds, stamp, unavailable, wall},
+    },
+    registry::Manifest,
 };
 
 /// Checks what the pods of one namespace come to, once their tag has been confirmed to mean version 1:
@@ -185,6 +189,57 @@ fn a_stale_cache_is_told_and_not_acted_on() {
         panic!("{:?}", stage.survey.findings);
     };
     assert_eq!((&**container, target), ("app", &digest(1)));
+}
+
+/// Checks what is told and counted of a container that runs 2 from its node's cache under the stamp of its tag, 1, once
+/// this is known of the manifest of 1.
+#[track_caller]
+fn check_cached(fact: Option<ManifestFact>, comparing: bool, stale: bool) {
+    let cached = web(2).with(|pod| {
+        pod.containers[0].pull = PullPolicy::IfNotPresent;
+        stamp(pod, 1);
+    });
+    let mut stage = Stage::new([cached, web(1)]);
+    stage.reads = false;
+    stage = stage.confirmed(1);
+    assert!(stage.survey.comparing && stage.survey.findings.is_empty());
+    let asked = stage.facts.take_due(stage.now(), usize::MAX);
+    assert_eq!(asked, [Question::Manifest(lookup(), digest(1))]);
+    if let Some(fact) = fact {
+        let landed = Landed::Manifest((lookup(), digest(1)), fact, Duration::ZERO);
+        stage.facts.landed(landed, stage.now());
+    }
+    stage.look();
+    let survey = &stage.survey;
+    assert_eq!(
+        (survey.comparing, survey.findings.len() == 1),
+        (comparing, stale)
+    );
+    let mut tally = Tally::default();
+    tally.left_alone(Ineligible::NothingCounts);
+    tally.container(Verdict::Current { ambiguous: false });
+    if stale {
+        tally.container(Verdict::StaleCache);
+    }
+    assert_eq!(survey.tally, tally);
+    assert_eq!(survey.standings, [Standing::Unknown, Standing::Current]);
+}
+
+#[test]
+fn a_cached_image_is_stale_only_where_it_is_none_of_its_tags_images() {
+    let index = |child: u8| {
+        let body = format!(
+            r#"{{"schemaVersion": 2, "manifests": [{{"digest": "{}"}}]}}"#,
+            digest(child)
+        );
+        let manifest = Manifest::decode(digest(1), body.as_bytes());
+        ManifestFact::Read(Arc::new(manifest.unwrap()))
+    };
+    check_cached(Some(index(2)), false, false);
+    check_cached(Some(index(3)), false, true);
+    check_cached(Some(ManifestFact::Failed), false, false);
+    check_cached(Some(ManifestFact::Gone), false, false);
+    check_cached(None, true, false);
 }
 
 #[test]

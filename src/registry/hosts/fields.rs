@@ -9,6 +9,8 @@ use serde::{
 };
 use url::Url;
 
+use crate::policy::go_duration;
+
 /// An address as a file has it: a host, or a URL with https or http.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
@@ -18,6 +20,8 @@ pub(super) struct Address(Url);
 #[derive(Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(super) enum Capability {
+    /// To give manifests and what they list.
+    Pull,
     /// To say what a tag means.
     Resolve,
     /// Nothing that matters here.
@@ -39,10 +43,10 @@ pub(super) struct Pairs(pub(super) Vec<(PathBuf, PathBuf)>);
 #[serde(try_from = "BTreeMap<String, Strings>")]
 pub(super) struct Headers(pub(super) HeaderMap);
 
-/// How long a connection may take to stand.
-#[derive(Deserialize)]
+/// How long a connection may take to stand, if that is limited.
+#[derive(Default, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct DialTimeout(pub(super) Duration);
+pub(super) struct DialTimeout(pub(super) Option<Duration>);
 
 /// The tables under `host`, in the order of the file.
 pub(super) struct Tables<T>(pub(super) Vec<(Address, T)>);
@@ -106,9 +110,10 @@ impl TryFrom<String> for Capability {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match text.to_ascii_lowercase().as_str() {
+            "pull" => Ok(Self::Pull),
             "resolve" => Ok(Self::Resolve),
-            "pull" | "push" => Ok(Self::Other),
-            _ => Err("expected pull, resolve or push"),
+            "push" | "referrers" => Ok(Self::Other),
+            _ => Err("expected pull, resolve, push or referrers"),
         }
     }
 }
@@ -171,11 +176,16 @@ impl TryFrom<BTreeMap<String, Strings>> for Headers {
 impl TryFrom<String> for DialTimeout {
     type Error = &'static str;
 
+    /// Reads a time. To Go, nothing and no time at all are no limit.
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let time: Option<jiff::SignedDuration> = text.parse().ok();
-        let time = time.and_then(|time| Duration::try_from(time).ok());
-        let time = time.filter(|time| !time.is_zero());
-        time.map(Self).ok_or("expected a time such as 5s or 500ms")
+        const ALLOWED: &str = "expected a time such as 5s or 500ms";
+
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let time = go_duration::parse(&text).map_err(|_| ALLOWED)?;
+        let time = Duration::try_from(time).map_err(|_| ALLOWED)?;
+        Ok(Self((!time.is_zero()).then_some(time)))
     }
 }
 

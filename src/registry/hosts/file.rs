@@ -13,7 +13,7 @@ use super::fields::{Address, Capability, DialTimeout, Headers, Pairs, Paths, Tab
 pub(super) struct Written {
     /// The root of the API, with a slash at its end; `None` for the registry's own.
     pub(super) root: Option<Url>,
-    /// Whether it may say what a tag means.
+    /// Whether it may say what a tag means, and give it.
     pub(super) resolves: bool,
     pub(super) authorities: Vec<PathBuf>,
     /// Certificates and their keys, each two perhaps in one file.
@@ -49,7 +49,8 @@ struct File {
     override_path: bool,
     #[serde(default)]
     header: Headers,
-    dial_timeout: Option<DialTimeout>,
+    #[serde(default)]
+    dial_timeout: DialTimeout,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +65,8 @@ struct Table {
     override_path: bool,
     #[serde(default)]
     header: Headers,
-    dial_timeout: Option<DialTimeout>,
+    #[serde(default)]
+    dial_timeout: DialTimeout,
 }
 
 /// Reads a file: its hosts in order, and behind them the server.
@@ -89,16 +91,20 @@ pub(super) fn parse(text: &str) -> Result<Vec<Written>, NotHosts> {
 
 impl Table {
     fn at(self, address: Option<Address>) -> Written {
-        let resolves = self.capabilities.contains(&Capability::Resolve);
+        // As containerd asks for a tag: at hosts that may both. Nothing said is everything; and what is said of the
+        // registry's own address does not count where that is not written.
+        let wanted = [Capability::Pull, Capability::Resolve];
+        let resolves = self.capabilities.is_empty()
+            || address.is_none()
+            || wanted.iter().all(|word| self.capabilities.contains(word));
         Written {
             root: address.map(|address| address.root(self.override_path)),
-            // Nothing said is everything.
-            resolves: resolves || self.capabilities.is_empty(),
+            resolves,
             authorities: self.ca.map(|Paths(paths)| paths).unwrap_or_default(),
             clients: self.client.0,
             skip_verify: self.skip_verify.unwrap_or(false),
             headers: self.header.0,
-            dial_timeout: self.dial_timeout.map(|DialTimeout(time)| time),
+            dial_timeout: self.dial_timeout.0,
         }
     }
 }
@@ -149,12 +155,51 @@ mod tests {
             roots(file),
             "https://z.test/v2/ http://a.test:5000/v2/ !https://m.test/hub/v2/ https://registry-1.docker.io/v2/"
         );
-        assert_eq!(roots("capabilities = ['push']"), "!-");
         // Docker Hub does not answer under its own name; files that give it as the server abound.
         assert_eq!(
             roots("server = 'https://docker.io'"),
             "https://registry-1.docker.io/v2/"
         );
+    }
+
+    #[test]
+    fn a_tag_is_looked_up_at_hosts_that_pull_and_resolve() {
+        for (words, expected) in [
+            ("", ""),
+            ("'pull', 'resolve'", ""),
+            ("'Resolve', 'push', 'referrers', 'PULL'", ""),
+            ("'pull'", "!"),
+            ("'resolve'", "!"),
+            ("'push', 'resolve'", "!"),
+            ("'push', 'referrers'", "!"),
+        ] {
+            let capabilities = format!("capabilities = [{words}]");
+            let host = format!("[host.'m.test']\n{capabilities}");
+            assert_eq!(roots(&host), format!("{expected}https://m.test/v2/ -"));
+            let server = format!("server = 's.test'\n{capabilities}");
+            assert_eq!(roots(&server), format!("{expected}https://s.test/v2/"));
+            // Without a server, they say nothing of the registry's own address.
+            assert_eq!(roots(&capabilities), "-");
+        }
+    }
+
+    #[track_caller]
+    fn check_dial_timeout(text: &str, expected: Option<Duration>) {
+        let text = format!("dial_timeout = '{text}'");
+        assert_eq!(parse(&text).unwrap()[0].dial_timeout, expected, "{text}");
+    }
+
+    #[test]
+    fn a_dial_timeout_is_written_as_in_go() {
+        check_dial_timeout("1s", Some(Duration::from_secs(1)));
+        check_dial_timeout("1m1.5s", Some(Duration::from_millis(61_500)));
+        check_dial_timeout("200us", Some(Duration::from_micros(200)));
+        for none in ["", "0", "0s"] {
+            check_dial_timeout(none, None);
+        }
+        for bad in ["5", "-1s", "PT5S", "5 seconds", "5s 1ms"] {
+            check(&format!("dial_timeout = '{bad}'"), 1, "such as 5s");
+        }
     }
 
     #[test]
@@ -177,10 +222,6 @@ mod tests {
         assert_eq!(of("ca = ['a', 'b']").authorities.len(), 2);
         assert_eq!(of("ca = []").authorities.len(), 0);
         assert!(of("skip_verify = true").skip_verify);
-        assert_eq!(
-            of("dial_timeout = '1s'").dial_timeout,
-            Some(Duration::from_secs(1))
-        );
         let headers = of("[header]\nx-a = ['1', '2']\nx-b = 'hunter2'").headers;
         assert_eq!(headers.get_all("x-a").iter().count(), 2);
         assert_eq!(headers.len(), 3);
@@ -234,7 +275,7 @@ mod tests {
         );
         check("\n\n[host.'https://']", 3, "expected a host");
         let fly = "[host.'a.test']\ncapabilities = ['pull', 'fly']";
-        check(fly, 2, "pull, resolve or push");
+        check(fly, 2, "pull, resolve, push or referrers");
         check("[host.'a.test']\nskip_verify = 'yes'", 2, "boolean");
         check("[host.'a.test']\nca = 5", 2, "a string or a list");
         check("client = [['a']]", 1, "pairs of a certificate");
@@ -243,7 +284,7 @@ mod tests {
         check("client = 5", 1, "or a list of such files");
         check("client = ['a', 5]", 1, "or a list of such files");
         check("client = [[['a', 'b']]]", 1, "or a list of such files");
-        check("dial_timeout = '0s'", 1, "such as 5s");
+        check("dial_timeout = 5", 1, "a string");
         check("[header]\nx = \"hunter2\\n\"", 1, "a header may hold");
         check("[header]\n'a b' = 'hunter2'", 1, "names of headers");
         check("host = 'a.test'", 1, "[host.");

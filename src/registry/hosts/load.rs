@@ -10,7 +10,10 @@ use std::{
 use reqwest::header::HeaderMap;
 use url::Url;
 
-use super::file::{NotHosts, Written, parse};
+use super::{
+    file::{NotHosts, Written, parse},
+    useless::Useless,
+};
 use crate::registry::{
     client_certificate::{ClientCertificate, NotClient},
     pem,
@@ -27,6 +30,15 @@ pub(in crate::registry) struct Address {
     pub(in crate::registry) root: Option<Url>,
     pub(in crate::registry) headers: HeaderMap,
     pub(in crate::registry) tls: Tls,
+}
+
+/// What a registry's folder says.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The addresses that resolve tags, in order.
+    pub(super) addresses: Vec<Address>,
+    /// Bundles that are used but in part.
+    pub(super) useless: Vec<Useless>,
 }
 
 /// Why a registry's folder is of no use.
@@ -107,8 +119,8 @@ pub(super) fn folder(root: &Path, registry: &str) -> Result<Option<PathBuf>, Hos
     Ok(None)
 }
 
-/// Reads `folder`: the addresses that resolve tags, in order.
-pub(super) fn load(folder: &Path) -> Result<Vec<Address>, HostsFault> {
+/// Reads `folder`.
+pub(super) fn load(folder: &Path) -> Result<Loaded, HostsFault> {
     let path = folder.join("hosts.toml");
     let text = match read(&path) {
         Ok(text) => text,
@@ -126,7 +138,12 @@ pub(super) fn load(folder: &Path) -> Result<Vec<Address>, HostsFault> {
         })?
     };
     let resolving = written.into_iter().filter(|written| written.resolves);
-    resolving.map(|written| address(written, folder)).collect()
+    let mut useless = Vec::new();
+    let addresses = resolving.map(|written| address(written, folder, &mut useless));
+    Ok(Loaded {
+        addresses: addresses.collect::<Result<_, _>>()?,
+        useless,
+    })
 }
 
 /// Returns what docker's layout of such a folder says: authorities in `.crt`, clients in `.cert` and `.key`.
@@ -152,18 +169,28 @@ fn certificates(folder: &Path) -> io::Result<Written> {
     Ok(written)
 }
 
-fn address(written: Written, folder: &Path) -> Result<Address, HostsFault> {
-    // An absolute path stays what it is.
-    let authorities = written.authorities.iter().map(|path| {
-        let path = folder.join(path);
-        let bundle = get(&path)?;
-        pem::authorities(&bundle).map_err(|error| HostsFault::certificate(&path, error))
-    });
+fn address(
+    written: Written,
+    folder: &Path,
+    useless: &mut Vec<Useless>,
+) -> Result<Address, HostsFault> {
+    let mut authorities = Vec::new();
+    for path in &written.authorities {
+        // An absolute path stays what it is.
+        let bundle = folder.join(path);
+        let found = pem::authorities(&get(&bundle)?);
+        let found = found.map_err(|error| HostsFault::certificate(&bundle, error))?;
+        authorities.extend(found.certificates);
+        let count = found.useless;
+        if count > 0 {
+            useless.push(Useless { bundle, count });
+        }
+    }
     let clients = written.clients.iter();
     let clients =
         clients.map(|(certificate, key)| client(&folder.join(certificate), &folder.join(key)));
     let tls = Tls {
-        authorities: authorities.collect::<Result<Vec<_>, _>>()?.concat(),
+        authorities,
         clients: clients.collect::<Result<_, _>>()?,
         skip_verify: written.skip_verify,
         dial_timeout: written.dial_timeout,

@@ -4,6 +4,7 @@ mod fields;
 mod file;
 mod load;
 mod single;
+mod useless;
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ use crate::{
     memo::{Keep, Memo},
     observe::metrics::{Metrics, Reason},
 };
+
+use useless::Useless;
 
 pub use file::NotHosts;
 pub(super) use load::Address;
@@ -59,6 +62,7 @@ struct Inner {
     metrics: Metrics,
     /// What was last said about a folder.
     reported: Mutex<HashMap<PathBuf, String>>,
+    useless: useless::Told,
 }
 
 /// What the directory says about one registry. Equal pointers mean that nothing has changed.
@@ -96,6 +100,7 @@ impl Hosts {
             pools,
             metrics,
             reported: Mutex::default(),
+            useless: useless::Told::default(),
         };
         for entry in fs::read_dir(&inner.dir.0).into_iter().flatten().flatten() {
             let folder = entry.path();
@@ -103,7 +108,7 @@ impl Hosts {
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b"..");
             if folder.is_dir() && !hidden {
                 // It is told; whoever asks meets it again.
-                let _ = inner.load(&folder);
+                let _ = inner.load(&folder, false);
             }
         }
         Self {
@@ -130,9 +135,10 @@ impl Hosts {
 
 impl Inner {
     fn read(&self, registry: &str, last: Option<Arc<Reading>>) -> Arc<Reading> {
-        let folder = load::folder(&self.dir.0, registry);
-        let found = folder.and_then(|folder| folder.map(|folder| self.load(&folder)).transpose());
         let known = last.as_ref().and_then(|last| last.addresses.clone().ok());
+        let folder = load::folder(&self.dir.0, registry);
+        let load = |folder: PathBuf| self.load(&folder, known.is_some());
+        let found = folder.and_then(|folder| folder.map(load).transpose());
         let reading = match (found, known) {
             (Ok(addresses), _) => Reading {
                 addresses: Ok(addresses.map(Arc::from)),
@@ -149,14 +155,19 @@ impl Inner {
         }
     }
 
-    /// Reads a folder, and says what is wrong with it once, until that changes.
-    fn load(&self, folder: &Path) -> Result<Vec<Address>, HostsFault> {
-        let loaded = load::load(folder).and_then(|addresses| {
-            for address in &addresses {
+    /// Reads a folder, and says what is wrong with it once, until that changes; `known` is whether the registry can
+    /// be asked all the same, as the folder said before.
+    fn load(&self, folder: &Path, known: bool) -> Result<Vec<Address>, HostsFault> {
+        let loaded = load::load(folder).and_then(|loaded| {
+            for address in &loaded.addresses {
                 let pool = self.pools.of(&address.tls);
                 pool.map_err(|error| HostsFault::certificate(folder, error))?;
             }
-            Ok(addresses)
+            for Useless { bundle, count } in self.useless.news(folder, loaded.useless) {
+                let bundle = bundle.display();
+                warn!("Passed over {count} certificates in {bundle} that are of no use");
+            }
+            Ok(loaded.addresses)
         });
         let words = loaded.as_ref().err().map(|fault| Chain(fault).to_string());
         let last = {
@@ -172,11 +183,20 @@ impl Inner {
                 let reason = fault.label();
                 let counter = &self.metrics.registry_hosts_problems;
                 counter.get_or_create(&Reason { reason }).inc();
-                warn!(reason, "What was known of a registry stays in use: {words}");
+                let consequence = consequence(known);
+                warn!(reason, "{consequence}: {words}");
             }
             _ => {}
         }
         loaded
+    }
+}
+
+/// Returns what follows from a folder that is of no use.
+const fn consequence(known: bool) -> &'static str {
+    match known {
+        true => "What was known of a registry stays in use",
+        false => "A registry is not asked until its folder makes sense",
     }
 }
 
@@ -197,3 +217,6 @@ impl Reading {
         same && self.fault == other.fault
     }
 }
+
+#[cfg(test)]
+mod tests;

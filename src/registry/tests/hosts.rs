@@ -4,7 +4,7 @@ mod clients;
 mod trust;
 
 use super::{
-    tls::{Authority, NAME},
+    tls::{Authority, NAME, OwnRoot},
     *,
 };
 use crate::observe::metrics::Reason;
@@ -189,6 +189,38 @@ async fn a_path_and_headers_go_to_their_host_only() {
         panic!("{:?}", server.requests(""));
     };
     assert_eq!(redirected.header("x-key"), None);
+}
+
+#[tokio::test]
+async fn all_values_of_a_header_are_sent_and_none_instead_of_our_own() {
+    let server = Server::start(|request| match request.path() {
+        "/v2/" => Reply::new(200),
+        _ if request.header("x-tenant") == Some("a, b") => manifest(request),
+        _ => Reply::new(403),
+    })
+    .await;
+    let header = "[header]\nx-tenant = ['a', 'b']\naccept = 'text/html'";
+    let file = format!("server = '{}'\n{header}", server.root());
+    let world = World::new(&[("hosts.toml", &file)], &[]);
+    assert_eq!(world.outcome().await, Ok(server.host()));
+    let accept = &server.requests("HEAD ")[0];
+    assert!(!accept.header("accept").unwrap().contains("text/html"));
+}
+
+#[tokio::test]
+async fn without_a_server_the_registrys_own_address_is_asked_whatever_it_is_said_to_do() {
+    let (server, mirror) = (Server::start(manifest).await, Server::start(manifest).await);
+    let world = World::new(&[], &[]);
+    let text = format!(
+        "capabilities = ['pull']\n[host.'{}']\ncapabilities = ['pull']",
+        mirror.root()
+    );
+    let image = format!("{}/app", server.host());
+    let folder = server.host().replace(':', "_") + "_";
+    world.dir.write(&format!("{folder}/hosts.toml"), text);
+    let answer = world.ask(&image).await.unwrap();
+    assert_eq!(answer.trail.host(), server.host());
+    assert_eq!(mirror.count(""), 0);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod login;
 mod manifests;
 mod moved;
 mod providers;
+mod scopes;
 mod server;
 mod sharing;
 mod tls;
@@ -98,17 +99,17 @@ fn keychain(metrics: &Metrics, api: Option<&Server>) -> Keychain {
 }
 
 /// A folder of one's own; it is removed when dropped.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("podrefresh-{}", fastrand::u64(..)));
         std::fs::create_dir(&path).unwrap();
         Self(path)
     }
 
     /// Writes a file, and the folders on its way.
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.0.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();

@@ -222,11 +222,13 @@ async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> Option<Request> {
     }
     let mut first = lines.first()?.split(' ');
     let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: HashMap<String, String> = lines[1..]
-        .iter()
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
+    let mut headers: HashMap<String, String> = HashMap::new();
+    for (name, value) in lines[1..].iter().filter_map(|line| line.split_once(": ")) {
+        let known = headers.entry(name.to_ascii_lowercase()).or_default();
+        // As RFC 9110 joins several of one name.
+        let comma = if known.is_empty() { "" } else { ", " };
+        known.push_str(&format!("{comma}{value}"));
+    }
     let length = headers
         .get("content-length")
         .map_or(0, |n| n.parse().unwrap());

@@ -5,8 +5,10 @@ use rcgen::{
 };
 use rustls::{
     RootCertStore, ServerConfig,
+    crypto::ring::sign::any_supported_type,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{Acceptor, WebPkiClientVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::net::TcpListener;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
@@ -24,8 +26,14 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new() -> Self {
+        Self::until(2999)
+    }
+
+    /// Makes one that is valid until the first day of `year`.
+    fn until(year: i32) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
+        params.not_after = date_time_ymd(year, 1, 1);
         // Each authority has a name of its own, as real ones do.
         let name = format!("authority {}", fastrand::u64(..));
         params.distinguished_name.push(DnType::CommonName, name);
@@ -77,11 +85,58 @@ impl Authority {
     }
 }
 
+/// A certificate that signs itself, and is an authority's for that: as `openssl req -x509` makes them.
+pub(super) struct OwnRoot {
+    certificate: Certificate,
+    key: KeyPair,
+}
+
+impl OwnRoot {
+    /// Makes one for `name`, valid until the first day of `year`.
+    pub(super) fn new(name: &str, year: i32) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, key }
+    }
+
+    pub(super) fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Returns what a server needs that shows it.
+    pub(super) fn server(&self) -> TlsAcceptor {
+        self.server_with(&self.key)
+    }
+
+    /// Returns what a server needs that shows it and has `key`.
+    fn server_with(&self, key: &KeyPair) -> TlsAcceptor {
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let chain = vec![self.certificate.der().clone()];
+        let shown = CertifiedKey::new(chain, any_supported_type(&key).unwrap());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
 /// Asks a server with the certificate `tls` as `registry.test`, trusting `roots`.
 async fn check(tls: TlsAcceptor, roots: &[&Authority], expected: Result<Digest, (&str, &str)>) {
+    let roots: Vec<String> = roots.iter().map(|root| root.pem.clone()).collect();
+    check_trust(tls, &roots, expected).await;
+}
+
+/// Asks such a server, trusting `roots` in PEM.
+async fn check_trust(tls: TlsAcceptor, roots: &[String], expected: Result<Digest, (&str, &str)>) {
     let server = Server::start_with(Some(tls), manifest).await;
     let network = Network {
-        extra_roots: roots.iter().map(|root| root.pem.clone().into()).collect(),
+        extra_roots: roots.iter().map(|root| root.clone().into()).collect(),
         addresses: vec![(NAME.to_owned(), server.address())],
     };
     let mut lookup = lookup(&server, "app:1", "shop", &[]);
@@ -116,6 +171,41 @@ async fn another_name_or_an_old_certificate_is_refused() {
     let other = ours.server("other.test", 2999);
     check(other, &[&ours], Err(("tls", NAME))).await;
     check(ours.server(NAME, 2001), &[&ours], Err(("tls", "expired"))).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_given_itself_is_trusted_whoever_signed_it() {
+    let own = OwnRoot::new(NAME, 2999);
+    check_trust(own.server(), &[own.pem()], Ok(digest())).await;
+    let other = OwnRoot::new(NAME, 2999);
+    let both = [other.pem(), own.pem()];
+    check_trust(own.server(), &both, Ok(digest())).await;
+    // Only that very one is, and all else is looked at as ever.
+    let refused = |words| Err(("tls", words));
+    check_trust(own.server(), &[other.pem()], refused("certificate")).await;
+    check_trust(
+        own.server(),
+        &[Authority::new().pem],
+        refused("certificate"),
+    )
+    .await;
+    let elsewhere = OwnRoot::new("other.test", 2999);
+    let given = [elsewhere.pem()];
+    check_trust(elsewhere.server(), &given, refused(NAME)).await;
+    let old = OwnRoot::new(NAME, 2001);
+    check_trust(old.server(), &[old.pem()], refused("expired")).await;
+    // Who shows it must have its key.
+    let stolen = own.server_with(&other.key);
+    check_trust(stolen, &[own.pem()], refused("BadSignature")).await;
+}
+
+#[tokio::test]
+async fn an_authority_that_is_out_of_date_vouches_for_nobody() {
+    let ended = Authority::until(2001);
+    let server = || ended.server(NAME, 2999);
+    check(server(), &[&ended], Err(("tls", "given_out_of_date: 1"))).await;
+    let ours = Authority::new();
+    check(ours.server(NAME, 2999), &[&ended, &ours], Ok(digest())).await;
 }
 
 #[tokio::test]

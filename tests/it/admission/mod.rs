@@ -7,6 +7,7 @@ use testbed::images::Format;
 use crate::support::world::World;
 
 mod conditions;
+mod opting_in;
 mod port;
 mod stamps;
 mod unresolved;

@@ -18,7 +18,7 @@ use crate::support::{
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 
 /// Starts a controller and an opted-in namespace, and waits until the API server asks about wishes.
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let world = World::running(&[]).await;
     world.kube.opted_in("shop").await;
     let bad = pod(&json!({"podrefresh.io/mode": "x"}));

@@ -4,4 +4,6 @@ mod certs;
 mod cluster;
 mod discreet;
 mod log;
+mod printing;
 mod usage;
+mod which;

@@ -111,6 +111,22 @@ async fn an_unparsable_image_is_refused_by_its_wrong_part() {
 }
 
 #[tokio::test]
+async fn an_unreadable_selector_is_refused_before_anything_is_asked() {
+    let allowed = "app=web, tier!=db, env in (a,b), env notin (c), canary or !canary";
+    for (selector, part) in [
+        ("a=(", "found \"(\" in place of a value"),
+        ("env in", "found the end in place of \"(\""),
+        ("-a", "\"-a\" is no label's name"),
+    ] {
+        let words = ["--selector", &format!("'{selector}'"), part, allowed];
+        let flag = Program::new(["once", &format!("--selector={selector}")]);
+        check(&flag.run().await, &words);
+        let variable = Program::new(["once"]).env("PODREFRESH_SELECTOR", selector);
+        check(&variable.run().await, &words);
+    }
+}
+
+#[tokio::test]
 async fn variables_count_as_flags_do() {
     for (flag, known) in help::flags("controller") {
         if ANY_TEXT.contains(&&*flag) {

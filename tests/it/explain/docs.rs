@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use podrefresh::{
     explain::{
-        Part,
+        Open, Part,
         report::{
-            ContainerFacts, DigestFacts, EventLine, Explanation, Outcome, Reason, Row, Rule,
-            RunningFacts, StampFacts, Status, Unseen,
+            ContainerFacts, DigestFacts, EventLine, Explanation, IdleLabel, Outcome, Reason, Row,
+            Rule, RunningFacts, StampFacts, Status, Unseen,
         },
     },
     policy::{Ineligible, Uncounted},
 };
 use serde_json::Value;
 
+use crate::reasons::labels;
 use crate::support::{
     files::read,
     help,
@@ -51,6 +52,16 @@ fn the_labels_told_are_the_programs() {
         "### Why a container does not count",
         &Uncounted::ALL.map(Uncounted::label),
     );
+    check(
+        PAGE,
+        "### Why a verdict is unknown",
+        &Open::ALL.map(Open::label),
+    );
+    let owners = labels("src/cluster/owners.rs", "OwnerError");
+    // Who is none of the kinds that are looked at has no outdated pods.
+    let owners = owners.iter().map(|label| &**label);
+    let owners: Vec<&str> = owners.filter(|label| *label != "owner_foreign").collect();
+    check(PAGE, "### Why an owner is not known", &owners);
     check(
         PAGE,
         "### What may not be seen",
@@ -161,6 +172,7 @@ fn the_fields_of_an_explanation_are_told() {
         workload: Some(text()),
         ready: true,
         left_alone: reason(),
+        idle_label: Some(text()),
         containers: vec![container],
         outdated: true,
         since: Some(at),
@@ -193,6 +205,10 @@ fn the_fields_of_a_status_are_told() {
         containers: vec![row],
         unseen: unseen(),
         not_enabled: Some(text()),
+        idle_labels: vec![IdleLabel {
+            namespace: text(),
+            value: text(),
+        }],
     };
     check_fields("## JSON of `status`", &serde_json::to_value(&all).unwrap());
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
 use serde_json::{Value, json};
 use testbed::kubelet;
 
-use super::explain;
+use super::{explain, run};
 use crate::support::{
     kube::{eventually, name, workload},
     simulated::Setup,
@@ -104,6 +104,44 @@ async fn what_is_left_alone_is_told_with_why() {
     let uncounted = &found["containers"][0]["uncounted"];
     assert_eq!(uncounted["reason"], "not_pulled", "{uncounted}");
 
+    // A pod that was to be left alone, and is not.
+    let unclear = json!({"labels": {"podrefresh.io/enabled": "no"}});
+    let unclear = with("unclear", unclear, json!({}));
+    world.kube.create::<Deployment>("shop", unclear).await;
+    let unclear = pod(&world, "unclear").await;
+    let found = explain(&world, &unclear).await;
+    assert_eq!(
+        (&found["leftAlone"], &found["idleLabel"]),
+        (&Value::Null, &json!("no"))
+    );
+    let text = run(
+        &world.administrator(),
+        &["explain", name(&unclear), "-nshop"],
+    )
+    .await;
+    let line = "\nIts label podrefresh.io/enabled=\"no\" means nothing: only \"false\" opts out\n";
+    assert!(text.stdout.contains(line), "{text}");
+
+    for value in ["yes", "True", "1", ""] {
+        let label = json!({"metadata": {"labels": {"podrefresh.io/enabled": value}}});
+        world.kube.patch_namespace("shop", label).await;
+        let means = format!(
+            "the namespace shop is labelled podrefresh.io/enabled={value:?}, which means nothing: only \"true\" opts in"
+        );
+        check(&world, &unclear, "namespace_not_enabled", &means).await;
+        for words in [&["status", "-n", "shop"][..], &["status", "-A"]] {
+            let outcome = run(&world.administrator(), words).await;
+            assert_eq!((outcome.code, &*outcome.stdout), (Some(0), ""), "{outcome}");
+            let means = means.replacen('t', "T", 1);
+            assert!(outcome.stderr.contains(&means), "{outcome}");
+        }
+        let outcome = run(&world.administrator(), &["status", "-A", "-o", "json"]).await;
+        let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(
+            found["idleLabels"],
+            json!([{"namespace": "shop", "value": value}])
+        );
+    }
     let label = json!({"metadata": {"labels": {"podrefresh.io/enabled": null}}});
     world.kube.patch_namespace("shop", label).await;
     let label = "the namespace shop is not labelled podrefresh.io/enabled=true";

@@ -80,6 +80,7 @@ async fn a_current_pod_is_told_whole() {
         "workload": "Deployment/web",
         "ready": true,
         "leftAlone": null,
+        "idleLabel": null,
         "containers": [{
             "name": "app", "image": image, "pullPolicy": "Always", "uncounted": null, "verdict": "current",
             "ambiguous": false, "target": facts, "stamp": stamp, "running": running, "fault": null, "unfit": false,

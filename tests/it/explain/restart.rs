@@ -4,10 +4,10 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::Pod,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::images::Format;
 
-use super::{explain, rules, why};
+use super::{explain, rules, run, why};
 use crate::support::{kube::eventually, world::World};
 
 /// Opts a namespace in that wishes for restarts.
@@ -103,7 +103,21 @@ async fn a_tag_without_an_image_for_the_node_is_told() {
     })
     .await;
     assert_eq!(found["containers"][0]["verdict"], "unknown");
-    assert_eq!(found["outdated"], false);
+    assert_eq!(
+        (&found["outdated"], &found["reason"]),
+        (&json!(false), &json!("unfit"))
+    );
+    let outcome = run(
+        &world.administrator(),
+        &["status", "-n", "shop", "-o", "json"],
+    )
+    .await;
+    let status: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let row = &status["containers"][0];
+    assert_eq!(
+        (&row["verdict"], &row["reason"]),
+        (&json!("unknown"), &json!("unfit"))
+    );
     assert_eq!(
         found["next"],
         "Nothing until its tag has an image for the pod's node: a replacement could not start there."

@@ -158,6 +158,36 @@ async fn with_the_secret_the_tag_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_may_not_be_read_is_named() {
+    let world = World::running(&["--dry-run"]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    world.kube.opted_in("shop").await;
+    world.kube.deployment("shop", "web", 2, &image).await;
+    let pods = world.kube.running("shop", 2, &old).await;
+    let (_, new) = world.push("shop/web", "stable", "2");
+    world.kube.told("shop", "Outdated", &new).await;
+    let mut seen = vec!["events.k8s.io/events", "/events"];
+    seen.extend(LEAST.into_iter().filter(|part| !part.starts_with("apps/")));
+    let reader = world.reader("shop", "ownerless-reader", &seen).await;
+    let outcome = run(&reader, &["status", "-n", "shop", "-o", "json"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let status: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(unseen(&status).contains(&"owners"), "{status:#}");
+    for (row, pod) in status["containers"].as_array().unwrap().iter().zip(&pods) {
+        assert_eq!(row["reason"], "owner_unread", "{status:#}");
+        let found = explain_as(&reader, name(pod)).await;
+        assert_eq!(found["reason"], "owner_unread", "{found:#}");
+        assert!(
+            found["next"]
+                .as_str()
+                .unwrap()
+                .starts_with("It cannot be told from here")
+        );
+        assert!(rules(&found, &["unknown"]).contains(&"unknown pace".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_alone_may_be_enough() {
     let (world, pod, _) = private().await;
     let reader = world

@@ -32,6 +32,25 @@ async fn a_push_is_acted_on_long_before_the_next_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_an_image_that_has_just_come_is_acted_on() {
+    let (world, _, _) = settled(&[]).await;
+    let (image, old) = world.push("late/web", "stable", "1");
+    world.kube.opted_in("late").await;
+    world.kube.deployment("late", "web", 1, &image).await;
+    world.kube.running("late", 1, &old).await;
+    let (_, new) = world.push("late/web", "stable", "2");
+    let controller = &world.controllers()[0];
+    controller.told(&image).await;
+    world.kube.running("late", 1, &new).await;
+    let asked = "podrefresh_notify_hints_total{outcome=\"asked\"}";
+    let hints = (
+        controller.metric(asked).await,
+        controller.metric(UNUSED).await,
+    );
+    assert_eq!(hints, (1.0, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_is_confirmed_before_it_is_acted_on() {
     let (world, image, old) = settled(&["--confirm-after=1h"]).await;
     world.push("shop/web", "stable", "2");

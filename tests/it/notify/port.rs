@@ -24,6 +24,8 @@ async fn what_is_no_notification_is_refused_in_words() {
     check(controller.tells(unknown), 422, r#"the fields ["ref"]"#).await;
     let upper = plain("h.io/Nobody:1");
     check(controller.tells(&upper), 422, "must be lower case").await;
+    let digest = plain(&format!("h.io/nobody@sha256:{}", "0".repeat(64)));
+    check(controller.tells(&digest), 422, "the tag must be written").await;
     let large = " ".repeat((1 << 20) + 1);
     check(controller.tells(&large), 413, "at most 1048576 bytes").await;
     let base = controller.notify_url();
@@ -32,7 +34,7 @@ async fn what_is_no_notification_is_refused_in_words() {
     check(http.post(base.replace("/push", "/")), 404, "").await;
     // And it still listens.
     controller.told(IMAGE).await;
-    for (outcome, count) in [("invalid", 3.0), ("too_large", 1.0), ("taken", 1.0)] {
+    for (outcome, count) in [("invalid", 4.0), ("too_large", 1.0), ("taken", 1.0)] {
         let series = format!("podrefresh_notify_requests_total{{outcome=\"{outcome}\"}}");
         assert_eq!(controller.metric(&series).await, count, "{outcome}");
     }

@@ -260,6 +260,45 @@ async fn a_useless_secret_does_no_harm_to_a_public_image() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_public_image_behind_an_ended_secret_evicts_nobody() {
+    let public = |password| {
+        Auth::Bearer(Bearer {
+            public: vec!["shop/web".to_owned()],
+            ..Bearer::new([User::new("ann", password)])
+        })
+    };
+    let Some(world) = private(public("first")).await else {
+        return;
+    };
+    let (image, old) = world.push("shop/web", "stable", "1");
+    namespace(&world, "shop", "ann", "first").await;
+    deploy(&world, "shop", 1, &image).await;
+    let before = world.kube.running("shop", 1, &old).await;
+
+    world.registry.require(public("second"));
+    world.registry.revoke_tokens();
+    let (_, new) = world.push("shop/web", "stable", "2");
+    let note = world.kube.told("shop", "Unresolved", &image).await;
+    for part in ["shop/pull", "nodes cannot pull"] {
+        assert!(note.contains(part), "{note}");
+    }
+    // A pod that is created all the same is told what its tag means: whether it starts is up to its node.
+    let (status, warnings, pod) = try_pod(&world, "shop", &image).await;
+    assert_eq!((status, stamp(&pod)), (201, &*new), "{warnings:?} {pod:#}");
+    world.looks(4).await;
+    assert_eq!(uids(&world.kube.pods("shop").await), uids(&before));
+
+    let secrets = world.kube.api::<Secret>("shop");
+    let _ = secrets.delete("pull", &DeleteParams::default()).await;
+    let host = world.registry.host();
+    world
+        .kube
+        .pull_secret("shop", "pull", &host, "ann", "second")
+        .await;
+    world.kube.running("shop", 1, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_that_may_not_be_read_are_named_as_such() {
     let Some(world) = private(Auth::Basic(vec![User::new("ann", "first")])).await else {
         return;

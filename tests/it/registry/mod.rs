@@ -9,5 +9,6 @@ mod mirror;
 mod nodes;
 mod pod;
 mod private;
+mod proxy_project;
 mod real;
 mod tokens;

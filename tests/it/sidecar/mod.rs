@@ -62,6 +62,14 @@ async fn deploy(world: &World, name: &str, image: &str, spec: Value) {
     world.kube.create::<Deployment>("shop", object).await;
 }
 
+/// Returns the platform that a sidecar takes its node to have.
+fn own_platform() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "linux/arm64",
+        _ => "linux/amd64",
+    }
+}
+
 /// Waits until a Deployment's template was restarted to another value than `before`, and returns the new one.
 async fn restarted(world: &World, name: &str, before: &str) -> String {
     eventually(&format!("a restart of {name}"), async || {

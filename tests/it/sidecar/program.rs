@@ -4,8 +4,12 @@ use hyper::Request;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use kube::{api::PostParams, client::Body};
 use serde_json::{Value, json};
+use testbed::{
+    images::{Format, attestation},
+    registry::{Fault, Target},
+};
 
-use super::{deploy, restarted};
+use super::{deploy, generation, own_platform, restarted};
 use crate::support::{
     crew::ACCOUNT,
     kube::{eventually, name},
@@ -166,6 +170,49 @@ async fn a_secret_that_may_not_be_read_keeps_no_public_image_away() {
         1,
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_manifest_that_cannot_be_read_is_no_trouble_where_the_others_are_enough() {
+    let world = World::start().await;
+    let app = Format::Oci.image(own_platform(), "1");
+    let build = |number: &str| Format::Oci.index([app.clone(), attestation(&app, number)]);
+    let (image, stamp) = world.push_image("shop/web", "stable", &build("1"));
+    let (_, runs) = world.push_image("shop/web", "stable", &build("2"));
+    world.sidecar_namespace("shop").await;
+    let stamps = json!({"digest.podrefresh.io/app": stamp, "image.podrefresh.io/app": image});
+    let template = json!({"metadata": {"annotations": stamps}});
+    let spec = json!({"replicas": 1, "template": template});
+    deploy(&world, "web", &image, spec).await;
+    let pods = world.kube.running("shop", 1, &runs).await;
+    let unread = Target::manifests().reference(&stamp);
+    let _fault = world.registry.inject(Fault::Status(500), unread.clone());
+    let process = sidecar(&world, name(&pods[0]), ACCOUNT, &[]).await.start();
+    process.says("Watching container").await;
+    world.push_image("shop/web", "stable", &build("3"));
+    eventually("the stamp's manifest to be asked for", || async {
+        (1 < world.registry.count(&unread)).then_some(())
+    })
+    .await;
+    world.polls("shop/web", 12).await;
+    let log = process.log();
+    assert!(log.iter().all(|line| line["level"] != "WARN"), "{log:#?}");
+    assert_eq!(generation(&world, "shop", "web").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_without_an_image_for_the_node_is_told() {
+    let (world, pod) = one_pod(json!({})).await;
+    let process = sidecar(&world, &pod, ACCOUNT, &[]).await.start();
+    process.says("Watching container").await;
+    let other = Format::Oci.image("linux/s390x", "2");
+    let index = Format::Oci.index([other]);
+    world.push_image("shop/web", "stable", &index);
+    process
+        .says("its tag has no image for the node's platform")
+        .await;
+    world.polls("shop/web", 6).await;
+    assert_eq!(generation(&world, "shop", "web").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

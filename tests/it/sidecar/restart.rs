@@ -8,7 +8,7 @@ use testbed::{
     registry::{Auth, Options, Registry, User},
 };
 
-use super::{REFRESHED, deploy, generation, read, refreshed, restarted, templates};
+use super::{REFRESHED, deploy, generation, own_platform, read, refreshed, restarted, templates};
 use crate::support::{kube::workload, simulated::Setup, world::World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,11 +99,7 @@ async fn a_private_image_is_looked_up_with_the_pods_own_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_image_in_another_index_restarts_nothing() {
     let world = World::start().await;
-    let architecture = match std::env::consts::ARCH {
-        "aarch64" => "linux/arm64",
-        _ => "linux/amd64",
-    };
-    let app = Format::Oci.image(architecture, "1");
+    let app = Format::Oci.image(own_platform(), "1");
     let build =
         |number: u8| Format::Oci.index([app.clone(), attestation(&app, &number.to_string())]);
     let (image, old) = world.push_image("shop/web", "stable", &build(1));

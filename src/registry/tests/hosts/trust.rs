@@ -43,6 +43,33 @@ async fn a_private_authority_is_trusted_for_its_registry() {
 }
 
 #[tokio::test]
+async fn what_is_of_no_use_beside_it_takes_no_trust_from_an_authority() {
+    let ours = Authority::new();
+    let tls = || ours.server(NAME, 2999);
+    let file = ("hosts.toml", "ca = 'ca.pem'");
+    let useless = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
+    let bundle = format!("{useless}{}{useless}", ours.pem);
+    assert_eq!(trust(tls(), &[file, ("ca.pem", &bundle)]).await, Ok(()));
+    let nothing = trust(tls(), &[file, ("ca.pem", useless)]).await;
+    assert_eq!(nothing, Err("hosts_file"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_signs_itself_is_its_own_authority() {
+    let own = OwnRoot::new(NAME, 2999);
+    let pem = own.pem();
+    for (files, expected) in [
+        (&[("hosts.toml", "")][..], Err("tls")),
+        (
+            &[("hosts.toml", "ca = 'domain.crt'"), ("domain.crt", &pem)],
+            Ok(()),
+        ),
+    ] {
+        assert_eq!(trust(own.server(), files).await, expected, "{files:?}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_verified_where_that_is_written() {
     let ours = Authority::new();
     for (name, year) in [(NAME, 2999), ("other.test", 2999), (NAME, 2001)] {
