@@ -8,7 +8,7 @@ use crate::{
     cluster::{Secrets, Server},
     credentials::{DockerConfigFile, Keychain, Patience, Providers},
     observe::metrics::Metrics,
-    registry::{self, HostsDir, RegistryUrl, Resolver},
+    registry::{self, HostsDir, Proxies, RegistryUrl, Resolver},
 };
 
 /// How long a credential provider may run, as the kubelet has it.
@@ -56,7 +56,14 @@ pub fn resolver(
             .map(HostsDir::open)
             .transpose()?,
         endpoint: registries.endpoint.clone(),
+        proxies: Proxies::of(variable)?,
         ..registry::Settings::default()
     };
     Resolver::new(settings, keychain, metrics.clone()).context("cannot set up TLS for registries")
+}
+
+/// Returns a variable of the environment; what of it is no text is no address of a proxy either.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?;
+    Some(value.to_string_lossy().into_owned())
 }

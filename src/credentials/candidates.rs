@@ -50,7 +50,7 @@ pub enum Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// The kubelet shows one credential after the other, and none at all only where there is none for the image.
-    #[error("they show credentials, and none of these was accepted")]
+    #[error("they show credentials, and none of these gets an answer")]
     Refused,
     /// The kubelet starts no pull where one of the pod's secrets makes no sense, whatever the others say.
     #[error("they cannot read one of the pull secrets")]

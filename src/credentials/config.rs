@@ -1,23 +1,16 @@
 //! Docker configs, in both forms, read entry by entry: a broken one does not take the others with it.
 
-use std::collections::BTreeMap;
+mod entry;
+mod json;
 
-use base64::{
-    Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
-
+pub(super) use self::entry::basic;
+use self::json::{Auths, ConfigJson};
 use super::{Credential, Fault, InvalidScope, Scope};
 use crate::policy::excerpt;
 
 /// As many broken entries are told one by one, as a secret may hold thousands. With the count of the others they are
 /// as many problems as are told of an image.
 const MOST_BROKEN: usize = 7;
-
-/// Longer than every credential: those of clouds have up to 8 KiB, and few servers take a header that is longer.
-const LONGEST_CREDENTIAL: usize = 32 << 10;
 
 /// The credentials of one docker config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,41 +79,24 @@ pub struct NotAConfig {
     column: usize,
 }
 
-#[derive(Deserialize)]
-struct ConfigJson<'a> {
-    #[serde(borrow, default)]
-    auths: Option<Auths<'a>>,
-}
-
-/// Entries by key; each is read when its turn comes, as all of them read take many times the room of their text.
-type Auths<'a> = BTreeMap<String, &'a RawValue>;
-
-/// As Go decodes, padding is taken or left.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 impl Config {
     /// Reads a `config.json`, also as in secrets of type `kubernetes.io/dockerconfigjson`.
     pub fn from_config_json(json: &[u8]) -> Result<Self, NotAConfig> {
-        let config: ConfigJson<'_> = serde_json::from_slice(json)?;
-        Ok(Self::from_auths(config.auths.unwrap_or_default()))
+        let ConfigJson(auths) = serde_json::from_slice(json)?;
+        Ok(Self::from_auths(auths))
     }
 
     /// Reads a `.dockercfg`, as in secrets of type `kubernetes.io/dockercfg`.
     pub fn from_dockercfg(json: &[u8]) -> Result<Self, NotAConfig> {
-        Ok(Self::from_auths(serde_json::from_slice(json)?))
+        let auths: Option<Auths<'_>> = serde_json::from_slice(json)?;
+        Ok(Self::from_auths(auths.unwrap_or_default()))
     }
 
     fn from_auths(auths: Auths<'_>) -> Self {
         let mut config = Self::default();
         for (key, value) in auths {
-            // What is nested deeper than is read at all is no entry either.
-            let value = serde_json::from_str(value.get()).unwrap_or_default();
-            match read_entry(&key, &value) {
-                Ok(entry) if entry.credential == Credential::Anonymous => {}
-                Ok(entry) => config.entries.push(entry),
+            match entry::read(&key, value.get()) {
+                Ok(entries) => config.entries.extend(entries),
                 Err(source) => config.note_broken(&key, source),
             }
         }
@@ -152,51 +128,6 @@ impl Config {
     }
 }
 
-/// Reads one entry. One without any field, as credential stores leave behind, says nothing: anonymous.
-fn read_entry(key: &str, value: &Value) -> Result<Entry, EntryFault> {
-    let scope = Scope::parse(key)?;
-    let value = value.as_object();
-    let field = |name| match value.map(|fields| fields.get(name)) {
-        Some(None | Some(Value::Null)) => Ok(""),
-        Some(Some(Value::String(text))) => Ok(text.as_str()),
-        Some(Some(_)) | None => Err(EntryFault::Shape(name)),
-    };
-    let (token, auth) = (field("identitytoken")?, field("auth")?);
-    let (username, password) = (field("username")?, field("password")?);
-    // Registries that hand out identity tokens leave a placeholder in `auth`.
-    let credential = if !token.is_empty() {
-        Credential::Identity(token.into())
-    } else if !auth.is_empty() {
-        decode_auth(auth)?
-    } else {
-        basic(username, password)
-    };
-    if LONGEST_CREDENTIAL < credential.bytes() {
-        return Err(EntryFault::Length);
-    }
-    Ok(Entry { scope, credential })
-}
-
-fn decode_auth(auth: &str) -> Result<Credential, EntryFault> {
-    // Line ends come from `base64` and `echo`.
-    let auth: String = auth.split_ascii_whitespace().collect();
-    let text = BASE64.decode(auth).map_err(|_| EntryFault::Auth)?;
-    let text = String::from_utf8(text).map_err(|_| EntryFault::Auth)?;
-    let (username, password) = text.split_once(':').ok_or(EntryFault::Auth)?;
-    Ok(basic(username, password))
-}
-
-/// Returns the credential of a user; of neither name nor password, nobody's.
-pub(super) fn basic(username: &str, password: &str) -> Credential {
-    if username.is_empty() && password.is_empty() {
-        return Credential::Anonymous;
-    }
-    Credential::Basic {
-        username: username.into(),
-        password: password.into(),
-    }
-}
-
 impl From<serde_json::Error> for NotAConfig {
     /// Keeps the place only: the message may repeat what stands there.
     fn from(error: serde_json::Error) -> Self {
@@ -209,78 +140,30 @@ impl From<serde_json::Error> for NotAConfig {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
 
     use super::*;
 
-    #[track_caller]
-    fn check(entry: Value, expected: Result<(&str, &str), EntryFault>) {
-        let found = read_entry("ghcr.io", &entry).map(|entry| match entry.credential {
-            Credential::Basic { username, password } => (username.into(), password.into()),
-            Credential::Identity(token) => ("<token>".to_owned(), token.into()),
-            Credential::Anonymous => (String::new(), String::new()),
-        });
+    #[test]
+    fn auths_in_any_case_are_added_up() {
+        let keys = |json: &str| {
+            let config = Config::from_config_json(json.as_bytes()).unwrap();
+            let keys = config.entries.iter().map(|entry| entry.scope.key());
+            keys.collect::<Vec<_>>().join(" ")
+        };
+        let (a, b) = (
+            r#"{"a.io": {"username": "ann"}}"#,
+            r#"{"b.io": {"username": "ann"}}"#,
+        );
+        assert_eq!(keys(&format!(r#"{{"Auths": {a}}}"#)), "a.io");
         assert_eq!(
-            found,
-            expected.map(|(a, b)| (a.to_owned(), b.to_owned())),
-            "{entry}"
+            keys(&format!(r#"{{"auths": {b}, "AUTHS": {a}}}"#)),
+            "a.io b.io"
         );
-    }
-
-    #[test]
-    fn a_user_and_a_password_come_in_two_ways() {
-        check(
-            json!({"username": "ann", "password": "p:w"}),
-            Ok(("ann", "p:w")),
-        );
-        check(json!({"auth": "YW5uOnA6dw=="}), Ok(("ann", "p:w")));
-        // Both: `auth` wins, as for the kubelet.
-        check(
-            json!({"username": "bob", "password": "x", "auth": "YW5uOnA6dw=="}),
-            Ok(("ann", "p:w")),
-        );
-        check(
-            json!({"username": "ann", "password": "pw", "email": "a@b", "auth": ""}),
-            Ok(("ann", "pw")),
-        );
-        check(json!({"username": "ann"}), Ok(("ann", "")));
-    }
-
-    #[test]
-    fn auth_may_be_wrapped_and_unpadded() {
-        check(json!({"auth": "YW5uOnA6dw==\n"}), Ok(("ann", "p:w")));
-        check(json!({"auth": " YW5u\r\nOnA6\ndw== "}), Ok(("ann", "p:w")));
-        check(json!({"auth": "YW5uOnA6dw"}), Ok(("ann", "p:w")));
-    }
-
-    #[test]
-    fn an_identity_token_comes_first() {
-        let auth = "MDAwMDo=";
-        check(
-            json!({"auth": auth, "identitytoken": "r3fresh"}),
-            Ok(("<token>", "r3fresh")),
-        );
-        check(json!({"auth": auth, "identitytoken": ""}), Ok(("0000", "")));
-    }
-
-    #[test]
-    fn entries_without_content_are_no_fault() {
-        check(json!({}), Ok(("", "")));
-        check(json!({"auth": null, "username": null}), Ok(("", "")));
-        check(json!({"auth": "Og=="}), Ok(("", "")));
-    }
-
-    #[test]
-    fn broken_entries_say_which_field() {
-        check(json!({"auth": "YW5u"}), Err(EntryFault::Auth));
-        check(json!({"auth": "%%%"}), Err(EntryFault::Auth));
-        check(json!({"auth": "/zr/"}), Err(EntryFault::Auth));
-        check(json!({"auth": 7}), Err(EntryFault::Shape("auth")));
-        check(
-            json!({"password": ["x"]}),
-            Err(EntryFault::Shape("password")),
-        );
-        check(json!("ann:pw"), Err(EntryFault::Shape("identitytoken")));
+        assert_eq!(keys(&format!(r#"{{"auths": {b}, "Auths": null}}"#)), "");
+        assert_eq!(keys(&format!(r#"{{"auths": null, "Auths": {b}}}"#)), "b.io");
     }
 
     #[test]
@@ -295,17 +178,6 @@ mod tests {
         let keys: Vec<&str> = config.entries.iter().map(|e| e.scope.key()).collect();
         let broken: Vec<&str> = config.broken.iter().map(|b| &*b.key).collect();
         assert_eq!((keys, broken), (vec!["a.io"], vec!["b.io", "c d"]));
-    }
-
-    #[test]
-    fn a_credential_has_at_most_32_kib() {
-        let longest = "x".repeat((32 << 10) - 3);
-        let entry = |more: &str| json!({"username": "ann", "password": format!("{longest}{more}")});
-        check(entry(""), Ok(("ann", &longest)));
-        check(entry("x"), Err(EntryFault::Length));
-        let token = |length| json!({"identitytoken": "x".repeat(length)});
-        check(token(32 << 10), Ok(("<token>", &"x".repeat(32 << 10))));
-        check(token((32 << 10) + 1), Err(EntryFault::Length));
     }
 
     #[test]

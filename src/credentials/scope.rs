@@ -1,6 +1,6 @@
 //! What a key of a docker config stands for: the images that its credential is good for.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Longer than every registry with a repository, and with room for globs.
 const LONGEST_KEY: usize = 1024;
@@ -8,7 +8,7 @@ const LONGEST_KEY: usize = 1024;
 /// A registry, perhaps with globs in its host, and a prefix of repositories.
 ///
 /// Keys are read as the kubelet reads them: a scheme is dropped, `/v1/` and `/v2/` behind the host
-/// stand for the host alone, query and fragment do not count.
+/// stand for the host alone, query and fragment do not count, and `%2F` and the like are the characters they stand for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
     key: Box<str>,
@@ -27,7 +27,9 @@ impl Scope {
         let bare = key.strip_prefix("https://");
         let bare = bare.or_else(|| key.strip_prefix("http://")).unwrap_or(key);
         let bare = &bare[..bare.find(['?', '#']).unwrap_or(bare.len())];
-        let (host, mut path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+        let (host, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+        let path = decoded(path).ok_or(InvalidScope)?;
+        let mut path = &*path;
         // A user before the host is not a part of it.
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         if path.starts_with("/v1/") || path.starts_with("/v2/") {
@@ -41,7 +43,8 @@ impl Scope {
         if name.is_empty()
             || LONGEST_KEY < host.len() + path.len()
             || bare.contains("://")
-            || bare.contains(odd)
+            || host.contains(odd)
+            || path.contains(odd)
             || !port.bytes().all(|c| c.is_ascii_digit())
         {
             return Err(InvalidScope);
@@ -79,6 +82,21 @@ impl Scope {
     pub fn is_docker_hub(&self) -> bool {
         &*self.key == "index.docker.io"
     }
+}
+
+/// Returns what a path stands for; `None` where a `%` begins no character.
+fn decoded(path: &str) -> Option<Cow<'_, str>> {
+    let Some((begin, rest)) = path.split_once('%') else {
+        return Some(path.into());
+    };
+    let mut bytes = begin.as_bytes().to_vec();
+    for part in rest.split('%') {
+        let (digits, behind) = part.as_bytes().split_at_checked(2)?;
+        let digit = |index: usize| char::from(digits[index]).to_digit(16);
+        bytes.push(u8::try_from(digit(0)? << 4 | digit(1)?).ok()?);
+        bytes.extend_from_slice(behind);
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// Splits a port off a host, and the brackets off an IPv6 address that has one.
@@ -180,6 +198,20 @@ mod tests {
         check("ghcr.io/org", "ghcr.io/organic/app", true);
         check("ghcr.io/org/", "ghcr.io/organic/app", false);
         check("ghcr.io/org/app", "ghcr.io/org", false);
+    }
+
+    #[test]
+    fn characters_of_the_path_may_be_written_by_their_numbers() {
+        check("ghcr.io/org%2Fapp", "ghcr.io/org/app", true);
+        check("ghcr.io/%6frg%2fapp", "ghcr.io/org/app", true);
+        check("ghcr.io/org%2Fapp", "ghcr.io/org/other", false);
+        check("ghcr.io/%76%32/org", "ghcr.io/org/app", true);
+        assert_eq!(Scope::parse("ghcr.io/a%2Db").unwrap().key(), "ghcr.io/a-b");
+        for key in [
+            "a.io/%", "a.io/%2", "a.io/%2g", "a.io/%+2", "a.io/%ff", "a.io/%0a", "a.io/%20",
+        ] {
+            assert_eq!(Scope::parse(key), Err(InvalidScope), "{key}");
+        }
     }
 
     #[test]

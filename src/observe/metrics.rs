@@ -20,6 +20,8 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
+use super::asked::Asked;
+
 /// One label `outcome`, whose values come from an enum's `label()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
@@ -72,7 +74,7 @@ pub struct Metrics {
     /// HTTP requests sent to registries and token services, by the status' class or the fault.
     pub registry_requests: Family<Outcome, Counter>,
     /// Requests that a registry will answer the most used up account in its rate limit's window; NaN while none tells.
-    pub registry_allowance: Gauge<f64, AtomicU64>,
+    pub registry_allowance: Asked,
     /// Folders of `--registries-dir` that could not be used, by reason.
     pub registry_hosts_problems: Family<Reason, Counter>,
     /// Pull secrets, docker configs and credential providers that could not be used, by reason.
@@ -163,16 +165,11 @@ impl Metrics {
                 "registry_requests",
                 "Requests to registries and token services, by the class of the status or the fault",
             ),
-            registry_allowance: {
-                let gauge: Gauge<f64, AtomicU64> = plain(
-                    r,
-                    "registry_allowance",
-                    "Requests that a registry will still answer the most used up account by its rate limit, NaN if unknown",
-                );
-                // A zero would say that nothing is left.
-                gauge.set(f64::NAN);
-                gauge
-            },
+            registry_allowance: plain(
+                r,
+                "registry_allowance",
+                "Requests that a registry will still answer the most used up account by its rate limit, NaN if unknown",
+            ),
             registry_hosts_problems: plain(
                 r,
                 "registry_hosts_problems",

@@ -79,6 +79,15 @@ impl Accounts {
         standing.map_or(Ok(()), |standing| standing.spared.check())
     }
 
+    /// Fails while the host is not to be asked by any of `accounts`, with what keeps the first from it.
+    pub(super) fn check_all_spared(&self, accounts: &[Account]) -> Result<(), Fault> {
+        let mut checks = accounts.iter().map(|account| self.check_spared(*account));
+        match checks.next() {
+            Some(Err(fault)) if checks.all(|check| check.is_err()) => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Fails while too little is left to `account` for requests that count: HEAD costs nothing at Docker Hub, GET does.
     pub(super) fn check_allowance(&self, account: Account) -> Result<(), Fault> {
         let standings = self.lock();

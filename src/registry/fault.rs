@@ -218,12 +218,23 @@ impl Fault {
         }
     }
 
-    /// Says whether another credential may have more luck: who may not see an image is often told that there is none.
+    /// Says whether another credential may have more luck: who may not see an image is often told that there is none, and
+    /// some registries answer a password that is none of theirs with 400, or with another status of that hundred.
     pub(super) fn is_denial(&self) -> bool {
-        matches!(
-            self.root(),
-            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::NodesCannotPull(_)
-        )
+        /// The status of a proxy on the way, whatever the registry is shown.
+        const PROXY: u16 = 407;
+        match self.root() {
+            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::NodesCannotPull(_) => {
+                true
+            }
+            Self::Refused(status) => (400..500).contains(status) && *status != PROXY,
+            _ => false,
+        }
+    }
+
+    /// Says whether it is about how often one asks, by oneself or with all who show nothing either.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self.root(), Self::RateLimited { .. })
     }
 
     /// Returns how long the whole host should be spared, if what failed was neither one image nor one account.

@@ -14,13 +14,11 @@ use super::{
     Fault,
     accounts::{Account, Accounts},
     challenge::Scheme,
+    get_only::GetOnly,
     silence::{Leave, Silence},
     spared::Spared,
 };
 use crate::credentials::Candidate;
-
-/// A host that answers HEAD without a digest is asked by GET for so long before HEAD is tried again.
-const GET_ONLY: Duration = Duration::from_secs(60 * 60);
 
 /// What a host said of how to log in is not asked for again for so long, though nobody gets in by it.
 const LOGIN_HOLDS: Duration = Duration::from_secs(60);
@@ -37,6 +35,8 @@ const BURST: u32 = 16;
 pub(super) struct Host {
     /// Whose rate of requests it limits.
     pub(super) accounts: Accounts,
+    /// Where it tells no digests by HEAD.
+    pub(super) get_only: GetOnly,
     permits: Semaphore,
     met: OnceCell<()>,
     state: Mutex<State>,
@@ -58,7 +58,6 @@ struct State {
     scheme: Option<Arc<Scheme>>,
     /// When it said so last.
     scheme_told: Option<Instant>,
-    get_only_until: Option<Instant>,
     spared: Spared,
     silence: Silence,
     /// When the next lookup would go if all went evenly.
@@ -70,6 +69,7 @@ impl Host {
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
             accounts: Accounts::default(),
+            get_only: GetOnly::default(),
             permits: Semaphore::new(concurrency),
             met: OnceCell::new(),
             // When all that may be under way came to nothing, more of them will hardly do better.
@@ -78,14 +78,14 @@ impl Host {
     }
 
     /// Waits for its turn, at most for `patience`; fails at once while the host is to be spared, by all or by
-    /// `account`, or answers nobody.
+    /// each of `accounts`, or answers nobody.
     pub(super) async fn enter(
         &self,
-        account: Account,
+        accounts: &[Account],
         patience: Duration,
     ) -> Result<Turn<'_>, Fault> {
         let silent = Fault::Timeout { after: patience };
-        self.check_spared(account)?;
+        self.check_spared(accounts)?;
         if self.lock().silence.is_tried() {
             return Err(silent);
         }
@@ -95,7 +95,7 @@ impl Host {
         let turn = self.lock().turn(Instant::now());
         sleep_until(turn).await;
         // Those who waited with us may have met trouble.
-        self.check_spared(account)?;
+        self.check_spared(accounts)?;
         let leave = self.lock().silence.enter().ok_or(silent)?;
         Ok(Turn {
             host: self,
@@ -112,17 +112,25 @@ impl Host {
         }
     }
 
-    fn check_spared(&self, account: Account) -> Result<(), Fault> {
+    fn check_spared(&self, accounts: &[Account]) -> Result<(), Fault> {
         self.lock().spared.check()?;
-        self.accounts.check_spared(account)
+        self.accounts.check_all_spared(accounts)
     }
 
-    /// Returns who asks when `candidate` does: nobody in particular where no login is known to be wanted.
-    pub(super) fn account_of(&self, candidate: &Candidate) -> Account {
-        match self.lock().scheme {
-            Some(_) => Account::of(candidate),
-            None => Account::Anonymous,
+    /// Returns who asks when `candidates` do: nobody in particular where no login is known to be wanted.
+    pub(super) fn accounts_of<'c>(
+        &self,
+        candidates: impl Iterator<Item = &'c Candidate>,
+    ) -> Vec<Account> {
+        match self.wants_login() {
+            true => candidates.map(Account::of).collect(),
+            false => vec![Account::Anonymous],
         }
+    }
+
+    /// Says whether it is known to want a login: else nobody shows it anything.
+    pub(super) fn wants_login(&self) -> bool {
+        self.lock().scheme.is_some()
     }
 
     /// Returns how the host wants to be logged in to; `meet` asks it, once.
@@ -148,17 +156,6 @@ impl Host {
     pub(super) fn may_want_another_login(&self) -> bool {
         let told = self.lock().scheme_told;
         told.is_none_or(|told| LOGIN_HOLDS <= told.elapsed())
-    }
-
-    /// Says whether HEAD is known to be of no use here.
-    pub(super) fn is_get_only(&self) -> bool {
-        let until = self.lock().get_only_until;
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// Takes note that HEAD is of no use here.
-    pub(super) fn note_get_only(&self) {
-        self.lock().get_only_until = Some(Instant::now() + GET_ONLY);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -189,7 +186,6 @@ impl State {
         Self {
             scheme: None,
             scheme_told: None,
-            get_only_until: None,
             spared: Spared::default(),
             silence: Silence::new(concurrency),
             next_turn: None,
@@ -220,32 +216,43 @@ mod tests {
     use crate::credentials::{Credential, Fingerprint, Source};
 
     const SECOND: Duration = Duration::from_secs(1);
-    const ANONYMOUS: Account = Account::Anonymous;
+    const ANONYMOUS: &[Account] = &[Account::Anonymous];
 
     #[tokio::test(start_paused = true)]
     async fn an_account_is_limited_until_the_time_is_up_and_no_other_is() {
         let host = Host::new(2);
-        host.accounts.note(ANONYMOUS, &limited(10 * SECOND));
+        host.accounts
+            .note(Account::Anonymous, &limited(10 * SECOND));
         advance(4 * SECOND).await;
         let error = host.enter(ANONYMOUS, SECOND).await.unwrap_err();
         assert!(matches!(error, Fault::RateLimited { retry_after } if retry_after == 6 * SECOND));
         let other = Account::Named(Fingerprint::numbered(1));
-        assert!(host.enter(other, SECOND).await.is_ok());
+        assert!(host.enter(&[other], SECOND).await.is_ok());
+        // Who has both may ask as the other.
+        let both = [Account::Anonymous, other];
+        assert!(host.enter(&both, SECOND).await.is_ok());
+        host.accounts.note(other, &limited(9 * SECOND));
+        let error = host.enter(&both, SECOND).await.unwrap_err();
+        assert!(matches!(error, Fault::RateLimited { retry_after } if retry_after == 6 * SECOND));
         advance(6 * SECOND).await;
         assert!(host.enter(ANONYMOUS, SECOND).await.is_ok());
     }
 
     #[test]
     fn a_credential_names_who_asks_where_a_login_is_wanted() {
-        let (host, fingerprint) = (Host::new(1), Fingerprint::numbered(1));
-        let candidate = Candidate {
+        let candidate = |n, credential| Candidate {
             source: Source::Anonymous,
-            credential: Credential::Identity("t".into()),
-            fingerprint,
+            credential,
+            fingerprint: Fingerprint::numbered(n),
         };
-        assert_eq!(host.account_of(&candidate), ANONYMOUS);
+        let ann = candidate(1, Credential::Identity("t".into()));
+        let candidates = [ann, candidate(2, Credential::Anonymous)];
+        let host = Host::new(1);
+        assert_eq!(host.accounts_of(candidates.iter()), ANONYMOUS);
         host.learn(&Scheme::Basic);
-        assert_eq!(host.account_of(&candidate), Account::Named(fingerprint));
+        let named = Account::Named(Fingerprint::numbered(1));
+        let found = host.accounts_of(candidates.iter());
+        assert_eq!(found, [named, Account::Anonymous]);
     }
 
     fn limited(retry_after: Duration) -> Fault {
@@ -320,7 +327,7 @@ mod tests {
         let host = Host::new(1);
         let first = host.enter(ANONYMOUS, SECOND).await.unwrap();
         let (waiting, ()) = tokio::join!(host.enter(ANONYMOUS, SECOND), async {
-            host.accounts.note(ANONYMOUS, &limited(SECOND));
+            host.accounts.note(Account::Anonymous, &limited(SECOND));
             drop(first);
         });
         assert_eq!(waiting.unwrap_err().label(), "rate_limited");
@@ -377,16 +384,5 @@ mod tests {
             assert!(host.may_want_another_login());
             host.learn(&Scheme::Basic);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn head_gets_another_chance() {
-        let host = Host::new(1);
-        assert!(!host.is_get_only());
-        host.note_get_only();
-        advance(GET_ONLY - SECOND).await;
-        assert!(host.is_get_only());
-        advance(SECOND).await;
-        assert!(!host.is_get_only());
     }
 }

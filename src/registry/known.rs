@@ -34,8 +34,17 @@ impl KnownHosts {
         host
     }
 
+    /// Returns how little the most used up account has left at its host, if any of them is told so.
+    pub(super) fn least_allowed(&self) -> Option<f64> {
+        let hosts = self.all().into_iter();
+        let left = hosts.filter_map(|host| host.accounts.least());
+        // Beyond 2^53 nobody counts.
+        left.map(|left| left.remaining as f64)
+            .min_by(f64::total_cmp)
+    }
+
     /// Returns all that are held.
-    pub(super) fn all(&self) -> Vec<Arc<Host>> {
+    fn all(&self) -> Vec<Arc<Host>> {
         let roll = self.lock();
         roll.hosts.values().filter_map(Weak::upgrade).collect()
     }

@@ -100,6 +100,7 @@ pub(super) struct Errand<'a> {
     pub(super) transport: &'a Transport,
     pub(super) host: &'a Host,
     pub(super) url: &'a Url,
+    pub(super) repository: &'a str,
     pub(super) authorization: Option<&'a HeaderValue>,
     /// Who asks so, and where the credential is from.
     pub(super) account: Account,
@@ -112,7 +113,7 @@ impl Errand<'_> {
     /// HEAD costs no rate limit at Docker Hub. Registries that answer it without a digest, or not at all,
     /// are asked by GET, and the bytes decide.
     pub(super) async fn ask(&self) -> Result<Reply<(Digest, Deciding)>, Fault> {
-        if !self.host.is_get_only() {
+        if !self.host.get_only.covers(self.repository) {
             let response = self.send(Method::HEAD).await?;
             match response.status() {
                 StatusCode::OK => {
@@ -132,7 +133,7 @@ impl Errand<'_> {
         let named = digest_of(response.headers());
         let body = read_body(response, MAX_MANIFEST).await?;
         let digest = digest_of_manifest(&body, named)?;
-        self.host.note_get_only();
+        self.host.get_only.note(self.repository);
         Ok(Reply::Answer((digest, Deciding::Get)))
     }
 

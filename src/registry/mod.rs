@@ -10,6 +10,7 @@ mod endpoint;
 mod fault;
 #[doc(hidden)]
 pub mod fuzz;
+mod get_only;
 mod host;
 mod hosts;
 mod known;
@@ -18,6 +19,7 @@ mod pem;
 mod place;
 mod platform;
 mod pool;
+mod proxy;
 mod resolver;
 mod retry_after;
 mod session;
@@ -48,6 +50,7 @@ pub use manifest::Deciding;
 pub use pem::BadPem;
 pub use platform::BuiltFor;
 pub use pool::{Network, NetworkError};
+pub use proxy::{BadProxy, Proxies};
 pub use resolver::{Resolver, Settings};
 pub use unanswered::Unanswered;
 

@@ -8,7 +8,6 @@ use tracing::debug;
 
 use super::{
     Fault,
-    accounts::Account,
     endpoint::Endpoint,
     host::Host,
     hosts::{Address, Hosts, Reading, RegistryUrl},
@@ -38,7 +37,6 @@ pub(super) struct Places {
     known: Cache<Arc<str>, Arc<Place>>,
     hosts: Arc<KnownHosts>,
     limits: Limits,
-    metrics: Metrics,
 }
 
 /// How hosts are asked.
@@ -92,8 +90,6 @@ pub(super) struct Round {
     image: Arc<ImageRef>,
     candidates: Arc<Candidates>,
     limit: Duration,
-    hosts: Arc<KnownHosts>,
-    metrics: Metrics,
 }
 
 impl Places {
@@ -103,8 +99,11 @@ impl Places {
         pools: Arc<Pools>,
         transport: Transport,
         limits: Limits,
-        metrics: Metrics,
+        metrics: &Metrics,
     ) -> Self {
+        let hosts: Arc<KnownHosts> = Arc::default();
+        let known = Arc::clone(&hosts);
+        metrics.registry_allowance.is(move || known.least_allowed());
         Self {
             dir,
             endpoint: None,
@@ -115,9 +114,8 @@ impl Places {
                 .max_capacity(CAPACITY)
                 .time_to_idle(IDLE)
                 .build(),
-            hosts: Arc::default(),
+            hosts,
             limits,
-            metrics,
         }
     }
 
@@ -155,8 +153,6 @@ impl Places {
             image: Arc::clone(image),
             candidates: Arc::clone(candidates),
             limit: self.limits.lookup_timeout,
-            hosts: Arc::clone(&self.hosts),
-            metrics: self.metrics.clone(),
         }
     }
 
@@ -215,10 +211,10 @@ impl Places {
         let (transport, tokens) = if is_plain {
             (self.transport.clone(), Arc::clone(&self.tokens))
         } else {
-            let clients = self.pools.of(&address.tls);
-            let clients = clients.map_err(|error| Fault::of_request(error, None))?;
+            let client = self.pools.of(&address.tls);
+            let client = client.map_err(|error| Fault::of_request(error, None))?;
             let headers = address.headers.clone();
-            let transport = self.transport.over(clients, endpoint.root(), headers);
+            let transport = self.transport.over(client, endpoint.root(), headers);
             // Its token service is trusted as the registry itself, and by no other registry's rules.
             let tokens = Tokens::new(transport.clone(), self.limits.lookup_timeout);
             (transport, Arc::new(tokens))
@@ -303,14 +299,12 @@ impl Round {
             image: Arc::clone(&self.image),
         });
         let answer = async {
-            let first = self.candidates.in_turn().next();
-            let account =
-                first.map_or(Account::Anonymous, |(_, first)| spot.host.account_of(first));
-            let mut turn = spot.host.enter(account, after).await?;
+            let accounts = self.candidates.in_turn().map(|(_, candidate)| candidate);
+            let accounts = spot.host.accounts_of(accounts);
+            let mut turn = spot.host.enter(&accounts, after).await?;
             // Thousands may wait for their turn: what asking takes is kept only by those that ask.
             let answer = timeout(after, Box::pin(ask(session))).await;
             let answer = answer.unwrap_or(Err(Fault::Timeout { after }));
-            self.show_allowance();
             turn.note(&answer);
             answer
         };
@@ -324,18 +318,6 @@ impl Round {
             );
         }
         answer
-    }
-
-    /// Shows how little the most used up account has left at its host.
-    fn show_allowance(&self) {
-        let left = self.hosts.all().into_iter().filter_map(|host| {
-            let allowance = host.accounts.least()?;
-            // Beyond 2^53 nobody counts.
-            Some(allowance.remaining as f64)
-        });
-        let least = left.min_by(f64::total_cmp);
-        let gauge = &self.metrics.registry_allowance;
-        gauge.set(least.unwrap_or(f64::NAN));
     }
 }
 

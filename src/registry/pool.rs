@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::{
     pem::{self, Authorities, BadPem},
+    proxy::Proxies,
     tls::Tls,
 };
 
@@ -43,25 +44,23 @@ pub enum NetworkError {
     Client(#[source] reqwest::Error),
 }
 
-/// The connections of one pool, by whether a proxy may be between.
-#[derive(Debug, Clone)]
-pub(super) struct Clients {
-    pub(super) direct: Client,
-    pub(super) proxied: Client,
-}
-
 /// Builds pools, each once.
 #[derive(Debug)]
 pub(super) struct Pools {
     roots: Vec<CertificateDer<'static>>,
     addresses: Vec<(String, SocketAddr)>,
+    proxies: Proxies,
     connect_timeout: Duration,
-    built: Mutex<HashMap<Tls, Clients>>,
+    built: Mutex<HashMap<Tls, Client>>,
 }
 
 impl Pools {
-    /// Returns the pools of `network`, whose connections must stand within `connect_timeout`.
-    pub(super) fn new(network: &Network, connect_timeout: Duration) -> Result<Self, NetworkError> {
+    /// Returns the pools of `network`, whose connections lead through `proxies` and must stand within `connect_timeout`.
+    pub(super) fn new(
+        network: &Network,
+        proxies: Proxies,
+        connect_timeout: Duration,
+    ) -> Result<Self, NetworkError> {
         let mut roots = Vec::new();
         for bundle in &network.extra_roots {
             let found = pem::authorities(bundle).map_err(NetworkError::Roots)?;
@@ -74,32 +73,27 @@ impl Pools {
         Ok(Self {
             roots,
             addresses: network.addresses.clone(),
+            proxies,
             connect_timeout,
             built: Mutex::default(),
         })
     }
 
     /// Returns the pool for `tls`.
-    ///
-    /// The proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are used; never for this machine, as
-    /// container runtimes have it.
-    pub(super) fn of(&self, tls: &Tls) -> Result<Clients, reqwest::Error> {
+    pub(super) fn of(&self, tls: &Tls) -> Result<Client, reqwest::Error> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clients) = built.get(tls) {
-            return Ok(clients.clone());
+        if let Some(client) = built.get(tls) {
+            return Ok(client.clone());
         }
         let config = tls.config(&self.roots);
-        let builder = || self.builder(tls).tls_backend_preconfigured(config.clone());
-        let clients = Clients {
-            direct: builder().no_proxy().build()?,
-            proxied: builder().build()?,
-        };
+        let builder = self.builder(tls).tls_backend_preconfigured(config);
+        let client = builder.build()?;
         // Those in use live on with whoever uses them.
         if built.len() >= MAX_POOLS {
             built.clear();
         }
-        built.insert(tls.clone(), clients.clone());
-        Ok(clients)
+        built.insert(tls.clone(), client.clone());
+        Ok(client)
     }
 
     fn builder(&self, tls: &Tls) -> ClientBuilder {
@@ -112,7 +106,13 @@ impl Pools {
             .connect_timeout(dial_timeout.min(self.connect_timeout))
             .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .http2_adaptive_window(false);
+            .http2_adaptive_window(false)
+            // Not those that the client would find in the environment, by other rules.
+            .no_proxy();
+        let builder = match self.proxies.for_clients() {
+            Some(proxy) => builder.proxy(proxy),
+            None => builder,
+        };
         let known = self.addresses.iter();
         known.fold(builder, |builder, (name, address)| {
             builder.resolve(name, *address)

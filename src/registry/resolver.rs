@@ -11,6 +11,7 @@ use super::{
     hosts::{Hosts, HostsDir, RegistryUrl},
     place::{Limits, Place, Places, Told},
     pool::Pools,
+    proxy::Proxies,
     session::{Found, Session},
     tls::Tls,
     transport::Transport,
@@ -34,6 +35,9 @@ const MANIFESTS: u64 = 8 << 20;
 /// Manifests that nobody asked for so long leave the memory.
 const MANIFEST_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A limit lasts, and is met by each image of a registry: secrets are not read anew for it more often than that.
+const LIMITED: Duration = Duration::from_secs(30);
+
 /// How lookups are made.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -45,6 +49,8 @@ pub struct Settings {
     pub per_host: usize,
     /// What connections depend on.
     pub network: Network,
+    /// What is between us and registries and their token services.
+    pub proxies: Proxies,
     /// Where registries are asked, if not at their own addresses.
     pub hosts: Option<HostsDir>,
     /// The one address that all of them are asked at, instead.
@@ -83,6 +89,7 @@ impl Default for Settings {
             secrets_max_age: Duration::from_secs(30),
             per_host: 16,
             network: Network::default(),
+            proxies: Proxies::default(),
             hosts: None,
             endpoint: None,
         }
@@ -100,9 +107,10 @@ impl Resolver {
     ) -> Result<Self, NetworkError> {
         // A host that lets connections hang leaves time for its error to be told.
         let connect_timeout = settings.lookup_timeout / 2;
-        let pools = Arc::new(Pools::new(&settings.network, connect_timeout)?);
-        let clients = pools.of(&Tls::default()).map_err(NetworkError::Client)?;
-        let transport = Transport::new(clients, metrics.clone());
+        let pools = Pools::new(&settings.network, settings.proxies, connect_timeout)?;
+        let pools = Arc::new(pools);
+        let client = pools.of(&Tls::default()).map_err(NetworkError::Client)?;
+        let transport = Transport::new(client, metrics.clone());
         let hosts =
             (settings.hosts).map(|dir| Hosts::new(dir, Arc::clone(&pools), metrics.clone()));
         let limits = Limits {
@@ -114,7 +122,7 @@ impl Resolver {
         Ok(Self {
             inner: Arc::new(Inner {
                 keychain,
-                places: Places::new(hosts, pools, transport, limits, metrics.clone())
+                places: Places::new(hosts, pools, transport, limits, &metrics)
                     .with_endpoint(settings.endpoint),
                 answers,
                 manifests,
@@ -224,16 +232,20 @@ impl Resolver {
         hit: &Hit<Told<T>>,
         denied: &Candidates,
     ) -> Option<Arc<Candidates>> {
-        let denial = hit.value.answer.as_ref().err();
-        let denial = denial.filter(|fault| fault.is_denial())?;
+        let fault = hit.value.answer.as_ref().err()?;
         // Those that were read since that question have nothing new to say.
         let since = hit.asked.elapsed();
-        let keychain = &self.inner.keychain;
-        let fresh = match denial.root() {
+        let (keychain, has_secrets) = (&self.inner.keychain, !lookup.identity.secrets.is_empty());
+        let fresh = match fault.root() {
             // Another secret may see the image. What a credential provider says again would see no more.
-            Fault::NotFound if lookup.identity.secrets.is_empty() => return None,
-            Fault::NotFound => self.candidates(image, lookup, since).await,
-            _ => keychain.renewed(image, &lookup.identity, since).await?,
+            Fault::NotFound if has_secrets => self.candidates(image, lookup, since).await,
+            Fault::NotFound => return None,
+            // Nor would it be another's account.
+            _ if fault.is_limit() && has_secrets => {
+                self.candidates(image, lookup, since.max(LIMITED)).await
+            }
+            _ if fault.is_denial() => keychain.renewed(image, &lookup.identity, since).await?,
+            _ => return None,
         };
         (fresh.fingerprint() != denied.fingerprint()).then_some(fresh)
     }

@@ -121,7 +121,7 @@ impl Session {
     /// Returns the answer to the first of `candidates` that the registry lets in, and which one that is.
     ///
     /// A registry may hide what one may not see: that there is no such image is no last word either, nor is it to
-    /// the kubelet.
+    /// the kubelet, which goes on whatever it is told. Here what ails the whole host ends the row.
     async fn let_in<Q: Question>(
         &self,
         candidates: &Candidates,
@@ -135,8 +135,8 @@ impl Session {
                     candidates.note_worked(index);
                     return Ok((answer, index));
                 }
-                Err(fault) if fault.is_denial() => {
-                    let weight = fault.weight_of_denial(candidate, Q::FOLLOWS_TAG);
+                Err(fault) if self.leaves_others(&fault) => {
+                    let weight = fault.weight_for(candidate, Q::FOLLOWS_TAG);
                     // The first of equals says most: the best credential got it.
                     if told.as_ref().is_none_or(|(known, _)| *known < weight) {
                         told = Some((weight, fault));
@@ -146,6 +146,16 @@ impl Session {
             }
         }
         Err(told.map_or(Fault::Unauthorized, |(_, fault)| fault))
+    }
+
+    /// Says whether others may get an answer where one of the candidates got `fault`.
+    fn leaves_others(&self, fault: &Fault) -> bool {
+        match fault {
+            // All ask alike, where none of them shows anything.
+            Fault::Refused(_) | Fault::RateLimited { .. } if !self.host.wants_login() => false,
+            // A limit is that of who was shown, or of all who show nothing.
+            fault => fault.is_denial() || fault.is_limit(),
+        }
     }
 
     /// A reference without a tag names its digest itself.
@@ -230,6 +240,7 @@ impl Session {
             transport: &self.transport,
             host: &self.host,
             url,
+            repository: self.image.repository(),
             authorization: pass.header.as_ref(),
             account: pass.account,
             source: &candidate.source,
@@ -300,19 +311,20 @@ impl Fault {
     /// Says whether the token service failed in a way in which one that has moved may fail, too: a denial, as its old
     /// name may lead to who knows nobody. Who limits the rate of requests is still there.
     fn is_of_its_service(&self) -> bool {
-        let is_there = |fault: &Self| matches!(fault.root(), Self::RateLimited { .. });
-        matches!(self, Self::TokenService { source, .. } if !is_there(source))
+        matches!(self, Self::TokenService { source, .. } if !source.is_limit())
     }
 
-    /// Returns how much it says that `candidate` was denied so, beside the denials of others.
+    /// Returns how much it says that this is what `candidate` got, beside what others got.
     ///
-    /// A credential that was not accepted can be mended, and may be the one that would see the image; that nobody in
-    /// particular is not let in says nothing where a credential was told that there is no such image. Once one of
-    /// them has been let in to the repository, who is told so is the one that may look.
-    fn weight_of_denial(&self, candidate: &Candidate, was_let_in: bool) -> u8 {
+    /// A credential that was not accepted can be mended, and may be the one that would see the image, as may one whose
+    /// time to ask has not come; that nobody in particular is not let in says nothing where a credential was told that
+    /// there is no such image. Once one of them has been let in to the repository, who is told so is the one that may
+    /// look, unless the one that was let in may not ask now.
+    fn weight_for(&self, candidate: &Candidate, was_let_in: bool) -> u8 {
         match (self.root(), &candidate.credential) {
+            (Self::RateLimited { .. }, _) if was_let_in => 4,
             (Self::NotFound, _) if was_let_in => 3,
-            (Self::NotFound, _) => 1,
+            (Self::NotFound, _) | (Self::RateLimited { .. }, Credential::Anonymous) => 1,
             (_, Credential::Anonymous) => 0,
             _ => 2,
         }

@@ -101,10 +101,10 @@ impl Tokens {
         };
         let ask = |_| {
             let (transport, limit) = (self.transport.clone(), self.timeout);
-            let request = request(&key, &candidate.credential);
+            let (first, second) = requests(&key, &candidate.credential);
             let host: Arc<str> = key.realm.host_str().unwrap_or_default().into();
             async move {
-                let asked = timeout(limit, exchange(&transport, request)).await;
+                let asked = timeout(limit, exchange(&transport, first, second)).await;
                 let found = asked.unwrap_or(Err(Fault::Timeout { after: limit }));
                 found.map_err(|source| Fault::TokenService {
                     host,
@@ -125,29 +125,42 @@ fn bytes(key: &Key, token: &Result<Token, Fault>) -> usize {
     key.realm.as_str().len() + service + key.scope.len() + token
 }
 
-/// Returns the request that exchanges `credential` for a token.
-fn request(key: &Key, credential: &Credential) -> Request {
-    let service = key.service.as_deref().map(|service| ("service", service));
-    if let Credential::Identity(token) = credential {
-        let mut query = vec![("scope", key.scope.as_str())];
-        query.extend(service);
-        // OAuth2, as the distribution project's oauth specification has it.
-        query.extend([
-            ("grant_type", "refresh_token"),
-            ("client_id", "podrefresh"),
-            ("refresh_token", token),
-        ]);
-        let form = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(query)
-            .finish();
-        let mut request = Request::new(Method::POST, key.realm.clone());
-        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers_mut().insert(CONTENT_TYPE, form_type);
-        *request.body_mut() = Some(form.into());
-        return request;
+/// Returns the request that exchanges `credential` for a token, and the one for services that do not know the first.
+fn requests(key: &Key, credential: &Credential) -> (Request, Option<Request>) {
+    match credential {
+        Credential::Identity(token) => {
+            // As containerd has it: whoever takes no form may take the token for a password.
+            let password = Credential::Basic {
+                username: "".into(),
+                password: token.clone(),
+            };
+            (by_form(key, token), Some(by_query(key, &password)))
+        }
+        credential => (by_query(key, credential), None),
     }
+}
+
+/// Returns a request by OAuth2, as the distribution project's oauth specification has it.
+fn by_form(key: &Key, token: &str) -> Request {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("scope", &key.scope);
+    form.extend_pairs(key.service.as_deref().map(|service| ("service", service)));
+    form.extend_pairs([
+        ("grant_type", "refresh_token"),
+        ("client_id", "podrefresh"),
+        ("refresh_token", token),
+    ]);
+    let mut request = Request::new(Method::POST, key.realm.clone());
+    let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().insert(CONTENT_TYPE, form_type);
+    *request.body_mut() = Some(form.finish().into());
+    request
+}
+
+fn by_query(key: &Key, credential: &Credential) -> Request {
     // The token specification has one parameter for each scope, where OAuth2 has one for all.
     let scopes = key.scope.split_ascii_whitespace();
+    let service = key.service.as_deref().map(|service| ("service", service));
     let query = scopes.map(|scope| ("scope", scope)).chain(service);
     let mut url = key.realm.clone();
     url.query_pairs_mut().extend_pairs(query);
@@ -160,8 +173,17 @@ fn request(key: &Key, credential: &Credential) -> Request {
     request
 }
 
-async fn exchange(transport: &Transport, request: Request) -> Result<Token, Fault> {
-    let response = transport.send(request).await?;
+/// Asks by the first request, or by the second where the service does not understand the first.
+async fn exchange(
+    transport: &Transport,
+    first: Request,
+    second: Option<Request>,
+) -> Result<Token, Fault> {
+    let mut response = transport.send(first).await?;
+    // containerd's list of what registries answer that take no form.
+    if let (400 | 401 | 404, Some(second)) = (response.status().as_u16(), second) {
+        response = transport.send(second).await?;
+    }
     match response.status() {
         StatusCode::OK => Token::decode(&read_body(response, MAX_BODY).await?),
         // Some services answer a wrong password so.
@@ -342,12 +364,12 @@ mod tests {
             scope: "repository:a:pull repository:b:pull".to_owned(),
             credential: Candidates::anonymous().get(0).unwrap().fingerprint,
         };
-        let asked = request(&key, &Credential::Anonymous);
+        let asked = requests(&key, &Credential::Anonymous).0;
         assert_eq!(
             asked.url().query(),
             Some("a=b&scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull&service=reg")
         );
-        let asked = request(&key, &Credential::Identity("t".into()));
+        let asked = requests(&key, &Credential::Identity("t".into())).0;
         let body = asked.body().and_then(|body| body.as_bytes()).unwrap();
         let begin = b"scope=repository%3Aa%3Apull+repository%3Ab%3Apull&service=reg&grant_type";
         assert!(body.starts_with(begin), "{body:?}");

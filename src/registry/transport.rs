@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{
-    Request, Response, StatusCode,
+    Client, Request, Response, StatusCode,
     header::{HeaderMap, HeaderName, RETRY_AFTER},
 };
 use tokio::time::sleep;
 use url::{Origin, Url};
 
-use super::{Fault, endpoint::is_loopback, pool::Clients, retry_after, unanswered};
+use super::{Fault, retry_after, unanswered};
 use crate::observe::metrics::{Metrics, Outcome};
 
 /// Tries of one request. A registry that fails thrice in a row fails, and the next lookup is not far.
@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Sends requests; a clone shares the connections.
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
-    clients: Clients,
+    client: Client,
     extra: Option<Arc<Extra>>,
     metrics: Metrics,
 }
@@ -34,20 +34,20 @@ struct Extra {
 }
 
 impl Transport {
-    /// Returns a transport over `clients`.
-    pub(super) fn new(clients: Clients, metrics: Metrics) -> Self {
+    /// Returns a transport over the connections of `client`.
+    pub(super) fn new(client: Client, metrics: Metrics) -> Self {
         Self {
-            clients,
+            client,
             extra: None,
             metrics,
         }
     }
 
     /// Returns a transport over other connections, that adds `headers` to what it sends to `home`.
-    pub(super) fn over(&self, clients: Clients, home: &Url, headers: HeaderMap) -> Self {
+    pub(super) fn over(&self, client: Client, home: &Url, headers: HeaderMap) -> Self {
         let home = home.origin();
         Self {
-            clients,
+            client,
             extra: (!headers.is_empty()).then(|| Arc::new(Extra { home, headers })),
             metrics: self.metrics.clone(),
         }
@@ -84,15 +84,11 @@ impl Transport {
                 }
             }
         }
-        let client = match is_loopback(request.url()) {
-            true => &self.clients.direct,
-            false => &self.clients.proxied,
-        };
         let mut count = Count {
             metrics: &self.metrics,
             outcome: "timeout",
         };
-        let (answer, shown) = unanswered::watch(client.execute(request)).await;
+        let (answer, shown) = unanswered::watch(self.client.execute(request)).await;
         let answer = answer.map_err(|error| Fault::of_request(error, shown));
         count.outcome = match &answer {
             Ok(response) => class(response.status()),

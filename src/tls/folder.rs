@@ -39,6 +39,8 @@ pub(super) struct Folder {
     files: Files,
     /// What will be, once the caBundle is that of its authority.
     held_back: Option<Files>,
+    /// What was wrong with them when they were last read, in words.
+    fault: Option<String>,
 }
 
 impl Folder {
@@ -55,6 +57,7 @@ impl Folder {
             configuration,
             files,
             held_back: None,
+            fault: None,
         };
         folder.serving.serve(folder.usable(&folder.files)?);
         Ok(folder)
@@ -102,6 +105,7 @@ impl Folder {
         let new = match read(&self.path).await {
             Ok(files) if files == self.files => {
                 self.held_back = None;
+                self.note(None);
                 return;
             }
             Ok(files) => self.usable(&files).map(|key| (files, key)),
@@ -110,12 +114,16 @@ impl Folder {
         let (files, key) = match new {
             Ok(new) => new,
             Err(error) => {
-                return warn!(
-                    error = %Chain(&error),
-                    "Kept the old serving certificate: {}", Chain(&error)
-                );
+                if self.note(Some(Chain(&error).to_string())) {
+                    warn!(
+                        error = %Chain(&error),
+                        "Kept the old serving certificate: {}", Chain(&error)
+                    );
+                }
+                return;
             }
         };
+        self.note(None);
         let (now, place) = (UnixTime::now(), self.path.display());
         match self.serving.check_chain(&key.cert, now) {
             Err(untrusted) if self.serving.check(now).is_ok() => {
@@ -135,6 +143,15 @@ impl Folder {
                 info!("Serving a new certificate from {place}");
             }
         }
+    }
+}
+
+impl Folder {
+    /// Takes note of what is wrong with the files, if anything; returns whether that is news.
+    fn note(&mut self, fault: Option<String>) -> bool {
+        let is_news = fault.is_some() && fault != self.fault;
+        self.fault = fault;
+        is_news
     }
 }
 
@@ -261,6 +278,28 @@ mod tests {
         volume.put("v5", &new.chain, &new.key);
         folder.reread().await;
         check_served(&folder, &new);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_once_for_as_long_as_it_is_the_same() {
+        let volume = Volume::new("once");
+        let (old, new) = (material(), material());
+        volume.put("v1", &old.chain, &old.key);
+        let mut folder = start(&volume).await.unwrap();
+        volume.put("v2", &new.chain, &old.key);
+        folder.reread().await;
+        let fault = folder.fault.clone();
+        assert!(fault.is_some());
+        assert!(!folder.note(fault.clone()));
+        assert!(folder.note(Some("another".to_owned())));
+        // Files that are good, be they the old or the new ones, end it.
+        for (version, material) in [("v3", &old), ("v4", &new)] {
+            volume.put(version, &material.chain, &material.key);
+            folder.reread().await;
+            check_served(&folder, material);
+            assert_eq!(folder.fault, None, "{version}");
+            assert!(folder.note(fault.clone()));
+        }
     }
 
     #[tokio::test]

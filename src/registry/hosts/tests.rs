@@ -1,7 +1,7 @@
 use std::{io::Write, sync::mpsc};
 
 use super::*;
-use crate::registry::{pool::Network, tests::Folder};
+use crate::registry::{pool::Network, proxy::Proxies, tests::Folder};
 
 const NAME: &str = "registry.test";
 
@@ -33,7 +33,12 @@ fn told(texts: &[&str]) -> Vec<String> {
         let write = |text: &str| folder.write(&format!("{NAME}/hosts.toml"), text);
         write(texts[0]);
         let dir = HostsDir::open(&folder.0).unwrap();
-        let pools = Pools::new(&Network::default(), Duration::from_secs(1)).unwrap();
+        let pools = Pools::new(
+            &Network::default(),
+            Proxies::default(),
+            Duration::from_secs(1),
+        )
+        .unwrap();
         let hosts = Hosts::new(dir, Arc::new(pools), Metrics::new());
         let mut last = None;
         for text in texts {

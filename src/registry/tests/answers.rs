@@ -77,7 +77,7 @@ async fn check_header(
     );
     assert_eq!(server.count("HEAD "), 1);
     assert_eq!(server.count("GET /v2/app"), 1);
-    // HEAD is not tried again on a host where it was of no use.
+    // HEAD is not tried again in a repository where it was of no use.
     let again = ask(&resolver, &server, "app:2").await;
     assert_eq!(again.is_ok(), answer.is_ok());
     assert_eq!(server.count("HEAD "), if answer.is_ok() { 1 } else { 2 });
@@ -150,4 +150,24 @@ async fn redirects_have_an_end() {
     .await;
     let error = ask(&resolver(None), &server, "app:1").await.unwrap_err();
     assert_eq!((error.label(), server.count("HEAD ")), ("malformed", 4));
+}
+
+#[tokio::test]
+async fn one_repository_without_digests_says_nothing_of_others() {
+    let server = Server::start(|request| match request.path() {
+        "/v2/odd/manifests/1" => Reply::new(200).body(MANIFEST),
+        _ => manifest(request),
+    })
+    .await;
+    let resolver = resolver(None);
+    for (image, deciding) in [
+        ("odd:1", Deciding::Get),
+        ("app:1", Deciding::Head),
+        ("odd:1", Deciding::Get),
+    ] {
+        let answer = ask(&resolver, &server, image).await.unwrap();
+        assert_eq!(answer.trail.deciding(), deciding, "{image}");
+    }
+    let counts = ["HEAD /v2/odd", "GET /v2/odd", "HEAD /v2/app", "GET /v2/app"];
+    assert_eq!(counts.map(|begin| server.count(begin)), [1, 2, 1, 0]);
 }

@@ -126,7 +126,7 @@ async fn what_nodes_cannot_pull_has_no_digest_for_their_sake() {
         Chain(&error).to_string(),
         format!(
             "no digest for {path}/org/app:1 from {path} (tried secret shop/pull key {path}, anonymous): it answers who \
-             shows nothing, but nodes cannot pull: they show credentials, and none of these was accepted"
+             shows nothing, but nodes cannot pull: they show credentials, and none of these gets an answer"
         )
     );
     // The secret is read again for it, and found mended.

@@ -243,3 +243,21 @@ async fn the_program_trusts_what_ssl_cert_file_names_and_goes_by_the_proxy() {
         proxy.asked()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_refuses_a_proxy_that_can_be_none() {
+    let program = Program::new(["digest", "registry.test/app:1"]);
+    let outcome = program
+        .env("HTTPS_PROXY", "http://ann:hunter2@proxy.test:port")
+        .run()
+        .await;
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(1), ""), "{outcome}");
+    let told = outcome
+        .stderr
+        .contains("HTTPS_PROXY must be empty or name a proxy");
+    assert!(
+        told && outcome.stderr.contains("invalid port number"),
+        "{outcome}"
+    );
+    assert!(!outcome.stderr.contains("hunter2"), "{outcome}");
+}
