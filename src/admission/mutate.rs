@@ -80,7 +80,8 @@ impl Mutator {
         let defaults = self.namespaces.get(namespace);
         let defaults = defaults.as_ref().map_or(&[][..], |ns| &ns.annotations);
         let mode = wants::mode(&pod, defaults);
-        let wanted = wants::of(&pod, parts.into_iter(), mode);
+        let containers = wants::containers(&pod, defaults);
+        let wanted = wants::of(&pod, parts.into_iter(), mode, &containers);
         let max_age = match mode {
             Mode::Stamp => self.digest_ttl,
             Mode::Pin => self.digest_ttl.min(PIN_AGE),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::policy::{
     objections::Objections,
-    wishes::{Mode, OnUnresolved},
+    wishes::{Mode, OnUnresolved, Selection},
 };
 
 const DIGEST: &str = "sha256:5c7d18428cb695330c7b321a0ab796235620944d7db21099644f1762bb9e09cf";
@@ -53,7 +53,7 @@ fn answers(wants: &[Wanted<'_>]) -> Answers {
 fn mutated(body: &[u8]) -> (Value, Vec<Edit>) {
     let request = Request::decode(body).unwrap();
     let pod = request.pod().unwrap();
-    let wants = wants::of(&pod, pod.parts(), Mode::Stamp);
+    let wants = wants::of(&pod, pod.parts(), Mode::Stamp, &Selection::default());
     let plan = stamps::plan(
         &pod,
         &wants,

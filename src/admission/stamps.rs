@@ -72,6 +72,8 @@ pub fn plan(
                 resolved.push(format!("{}={image}@{digest}", wanted.stamp));
                 continue;
             }
+            // What is left alone may well be asked for in vain.
+            Err(_) if wanted.left_out => continue,
             Err(why) => why,
         };
         warnings.push(warning(wanted, &image, &cause));

@@ -6,7 +6,7 @@ use super::pod::{List, Part, Place, Pod};
 use crate::policy::{
     Digest, ImageRef, PullIdentity, Stamp, names,
     pod::Annotations,
-    wishes::{Mode, OnUnresolved},
+    wishes::{LONGEST_WISH, Mode, OnUnresolved, Selection},
 };
 
 /// The longest name that an annotation may have behind its prefix.
@@ -27,6 +27,8 @@ pub struct Wanted<'p> {
     pub text: &'p str,
     /// What it wants.
     pub want: Want,
+    /// Whether the wish `containers` leaves it out: a stamp of it is welcome, and nobody misses one.
+    pub left_out: bool,
 }
 
 /// What an image asks of us.
@@ -64,10 +66,17 @@ pub fn mode(pod: &Pod<'_>, defaults: &Annotations) -> Mode {
     wish(pod, defaults, "mode").unwrap_or_default()
 }
 
+/// Returns the wish `podrefresh.io/containers`, likewise.
+pub fn containers(pod: &Pod<'_>, defaults: &Annotations) -> Selection {
+    wish(pod, defaults, "containers").unwrap_or_default()
+}
+
 fn wish<T: FromStr>(pod: &Pod<'_>, defaults: &Annotations, name: &str) -> Option<T> {
     let default = || defaults.iter().find(|(key, _)| &**key == name);
     let own = pod.annotation(&format!("{}{name}", names::PREFIX));
     let value = own.or_else(|| default().map(|(_, value)| &**value))?;
+    // A longer one makes no sense either, and costs little.
+    let value = Some(value).filter(|value| value.len() <= LONGEST_WISH)?;
     value.parse().ok()
 }
 
@@ -84,7 +93,10 @@ pub fn is_opted_out(pod: &Pod<'_>) -> bool {
     pod.label(names::ENABLED) == Some("false")
 }
 
-/// Returns what each of `parts` of `pod` wants in `mode`, in their order. One that is never pulled is stamped at most.
+/// Returns what each of `parts` of `pod` wants in `mode`, in their order. One that is never pulled is stamped at most, and
+/// so is a container that `containers` leaves out: nothing would ever replace its pin by a newer one.
+///
+/// Image volumes are no containers, so that wish says nothing of them.
 ///
 /// One without a valid name is skipped: the API server is about to refuse the pod, and an annotation for it would
 /// only add a second complaint that is not the user's.
@@ -92,6 +104,7 @@ pub fn of<'p>(
     pod: &'p Pod<'_>,
     parts: impl Iterator<Item = Part<'p>>,
     mode: Mode,
+    containers: &Selection,
 ) -> Vec<Wanted<'p>> {
     parts
         .filter_map(|part| {
@@ -101,8 +114,13 @@ pub fn of<'p>(
                 List::Volumes => Cow::Owned(names::volume_part(name)),
                 _ => Cow::Borrowed(name),
             };
+            let left_out = part.place.list != List::Volumes && !containers.takes(name);
             // A node that may not pull need not have the image under the digest that its registry says.
-            let mode = if part.never_pulled { Mode::Stamp } else { mode };
+            let mode = if part.never_pulled || left_out {
+                Mode::Stamp
+            } else {
+                mode
+            };
             let want = match stamp.len() {
                 // There is no room for the name of a volume this long.
                 length if NAME_BYTES < length => Want::Nothing,
@@ -114,6 +132,7 @@ pub fn of<'p>(
                 place: part.place,
                 text,
                 want,
+                left_out,
             })
         })
         .collect()

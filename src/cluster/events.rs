@@ -38,7 +38,8 @@ const QUEUE: usize = 1024;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 // Limits of events.k8s.io/v1, in bytes.
-const NOTE_LIMIT: usize = 1024;
+/// The most bytes of an Event's note: what is longer is cut.
+pub const NOTE_LIMIT: usize = 1024;
 const INSTANCE_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 253;
 /// Who tells our Events: their `reportingController`.
@@ -374,6 +375,8 @@ async fn write(server: &Server, instance: &str, notice: &Notice) -> Result<(), C
 fn event(notice: &Notice, instance: &str, now: Timestamp, chance: u64) -> Value {
     let suffix = format!(".{chance:016x}");
     let name = cut(&notice.about.name, NAME_LIMIT - suffix.len());
+    // Each part of a name between dots begins and ends with a letter or a digit.
+    let name = name.trim_end_matches(['-', '.']);
     let mut event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",

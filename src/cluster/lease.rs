@@ -1,6 +1,6 @@
 //! Which replica leads: one Lease, renewed by its holder, taken over when it has stood still too long.
 //!
-//! As in client-go, a lease expires by the time that *we* have seen it unchanged, never by the clock that
+//! As in client-go, a lease expires by the time that *we* have seen its claim unchanged, never by the clock that
 //! is written in it. The leader counts from the moment before it asked for a renewal and gives up at two
 //! thirds of the lease, so that what it began last is over before anybody else can lead.
 
@@ -63,7 +63,7 @@ struct Candidate {
 #[derive(Debug)]
 struct Seen {
     record: Record,
-    /// When we saw that it had changed.
+    /// When we saw that somebody had claimed or renewed it.
     changed: Instant,
 }
 
@@ -292,12 +292,10 @@ impl Candidate {
         }
     }
 
-    /// Remembers the Lease, and since when it is as it is.
+    /// Remembers the Lease, and since when its claim is what it is.
     fn see(&mut self, record: Record, now: Instant) {
-        let same =
-            (self.seen.as_ref()).is_some_and(|seen| seen.record.version() == record.version());
         let changed = match &self.seen {
-            Some(seen) if same => seen.changed,
+            Some(seen) if seen.record.is_same_claim(&record) => seen.changed,
             _ => now,
         };
         let is_other = record.holder() != self.settings.identity;

@@ -36,7 +36,7 @@ pub use accounts::{AccountError, Accounts};
 pub use budgets::Budgets;
 pub use call::Server;
 pub use connect::{Choice, ConnectError, Connection, connect};
-pub use events::{About, EventReason, Notice, Recorder};
+pub use events::{About, EventReason, NOTE_LIMIT, Notice, Recorder};
 pub use evict::{Eviction, Evictor};
 pub use lease::{Leader, Leadership, Reins, elect};
 pub use look::{Holder, Home, Look, Seen};

@@ -8,6 +8,17 @@ use serde_json::{Map, Value, json};
 /// The annotation by which the holder tells where it takes notifications.
 const NOTIFY_ADDRESS: &str = "podrefresh.io/notify-address";
 
+/// The fields that tell one claim from the next.
+///
+/// Source: `k8s.io/client-go/tools/leaderelection`: a lease is as old as its `LeaderElectionRecord`, which is made of them.
+const CLAIM: [&str; 5] = [
+    "holderIdentity",
+    "acquireTime",
+    "renewTime",
+    "leaseDurationSeconds",
+    "leaseTransitions",
+];
+
 /// A Lease as read, or as it will be created.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record(Value);
@@ -35,11 +46,11 @@ impl Record {
         Duration::from_secs(seconds.unwrap_or_default())
     }
 
-    /// Returns its resourceVersion.
-    pub(super) fn version(&self) -> &str {
-        self.0["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default()
+    /// Says whether it is the same claim as `other`: nobody has taken, renewed or released it since. What else somebody
+    /// wrote on the Lease, a label or an annotation, keeps no dead holder alive.
+    pub(super) fn is_same_claim(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.0["spec"], &other.0["spec"]);
+        CLAIM.iter().all(|field| ours[field] == theirs[field])
     }
 
     /// Returns where its holder takes notifications, if it says so.
@@ -139,7 +150,6 @@ mod tests {
     fn a_lease_is_read() {
         let lease = lease();
         assert_eq!(lease.holder(), "a");
-        assert_eq!(lease.version(), "5773");
         assert_eq!(lease.duration(), Duration::from_secs(15));
         let renewed = "2026-11-21T22:11:28.049293Z".parse().unwrap();
         assert_eq!(lease.renewed(), Some(renewed));
@@ -153,6 +163,31 @@ mod tests {
         expected["spec"]["renewTime"] = claimed["spec"]["renewTime"].clone();
         assert_eq!(claimed, expected);
         assert_ne!(claimed, lease().0);
+    }
+
+    #[test]
+    fn a_claim_is_told_from_the_next_and_not_from_what_others_write() {
+        let same = |change: fn(&mut Value)| {
+            let mut changed = lease().0;
+            change(&mut changed);
+            Record::new(changed).is_same_claim(&lease())
+        };
+        assert!(same(
+            |lease| lease["metadata"]["resourceVersion"] = json!("5774")
+        ));
+        assert!(same(
+            |lease| lease["metadata"]["annotations"]["theirs"] = json!("anew")
+        ));
+        assert!(!same(|lease| lease["spec"]["holderIdentity"] = json!("b")));
+        assert!(!same(|lease| lease["spec"]["leaseTransitions"] = json!(4)));
+        assert!(!same(
+            |lease| lease["spec"]["leaseDurationSeconds"] = json!(16)
+        ));
+        for time in ["acquireTime", "renewTime"] {
+            let mut changed = lease().0;
+            changed["spec"][time] = json!("2026-11-21T22:11:30.000000Z");
+            assert!(!Record::new(changed).is_same_claim(&lease()), "{time}");
+        }
     }
 
     #[test]

@@ -178,14 +178,26 @@ impl<'a> Scene<'a> {
         view: &gate::Workload<'_>,
         case: &Case<'_>,
     ) -> bool {
-        let is_confirmed = |case: &Case<'_>| {
+        let mut members = group.members.iter().map(|nth| &self.cases[*nth]);
+        let place = members.position(|other| other.seen.pod.uid == case.seen.pod.uid);
+        place.is_some_and(|place| self.confirmed(group, view)[place])
+    }
+
+    /// Says the same of each pod of the group, in their order.
+    fn confirmed(&self, group: &Group, view: &gate::Workload<'_>) -> Vec<bool> {
+        let moment = self.moment();
+        let known = group.members.iter().map(|nth| {
+            let case = &self.cases[*nth];
             let mut moved = case.moved();
             moved.all(|moved| self.known(group, case, moved).is_some())
-        };
-        let mut company = group.members.iter().map(|nth| &self.cases[*nth]);
-        is_confirmed(case)
-            && (!self.restarts(view, case)
-                || company.all(|other| !self.restarts(view, other) || is_confirmed(other)))
+        });
+        let restarts = view.members.iter();
+        let restarts = restarts.map(|member| view.restarts(member, &moment));
+        let members: Vec<(bool, bool)> = known.zip(restarts).collect();
+        let company = members.iter().all(|(known, restarts)| *known || !restarts);
+        (members.into_iter())
+            .map(|(known, restarts)| known && (company || !restarts))
+            .collect()
     }
 
     /// Says whether a pod's owner is to be restarted, and not the pod evicted.
@@ -195,7 +207,8 @@ impl<'a> Scene<'a> {
         member.is_some_and(|member| view.restarts(member, &self.moment()))
     }
 
-    /// Returns the group as the gate sees it; what cannot be known from here is taken to hold nobody back.
+    /// Returns the group as the gate sees it, its pods in their order; what cannot be known from here is taken to hold
+    /// nobody back.
     pub(super) fn view(&self, group: &Group) -> gate::Workload<'_> {
         let missed = self.missed(group);
         let cases = || group.members.iter().map(|nth| &self.cases[*nth]);
@@ -235,12 +248,12 @@ impl<'a> Scene<'a> {
         let held: HashMap<&str, Hold> = (plan.held.iter())
             .map(|(member, hold)| (&*member.pod.uid, *hold))
             .collect();
-        let outdated = (group.members.iter().copied()).filter(|nth| self.cases[*nth].is_outdated());
-        outdated
-            .map(|nth| {
-                let case = &self.cases[nth];
-                let hold = held.get(&*case.seen.pod.uid).copied();
-                (nth, self.reason(group, &views[0], case, hold))
+        let confirmed = self.confirmed(group, &views[0]);
+        let members = group.members.iter().copied().zip(confirmed);
+        (members.filter(|(nth, _)| self.cases[*nth].is_outdated()))
+            .map(|(nth, confirmed)| {
+                let known = held.get(&*self.cases[nth].seen.pod.uid).copied();
+                (nth, known.or((!confirmed).then_some(Hold::Unconfirmed)))
             })
             .collect()
     }
@@ -253,8 +266,7 @@ impl<'a> Scene<'a> {
         case: &Case<'_>,
         known: Option<Hold>,
     ) -> Option<Hold> {
-        let unconfirmed = (!self.is_confirmed(group, view, case)).then_some(Hold::Unconfirmed);
-        known.or(unconfirmed)
+        known.or_else(|| (!self.is_confirmed(group, view, case)).then_some(Hold::Unconfirmed))
     }
 
     fn member<'v>(
@@ -327,12 +339,14 @@ impl<'a> Scene<'a> {
     /// Returns the containers and digests that a replacement has missed: it was created after the digest was
     /// first seen, is Ready, and is outdated for it all the same.
     fn missed(&self, group: &Group) -> HashSet<(&str, &Digest)> {
-        let mut missed = HashSet::new();
+        let (mut missed, mut asked) = (HashSet::new(), HashSet::new());
+        let members = group.members.iter().map(|nth| &self.cases[*nth].seen.pod);
+        let newest = members.map(|pod| pod.created).max();
         let cases = group.members.iter().map(|nth| &self.cases[*nth]);
         for case in cases.filter(|case| case.seen.pod.ready) {
             for moved in case.moved().filter(|moved| moved.judged.doubt.is_none()) {
                 if self.came_in_vain(group, case, moved)
-                    || self.is_told_ineffective(group, case, moved.target)
+                    || self.is_told_ineffective(group, case, moved.target, newest)
                 {
                     missed.insert((&*moved.container.name, moved.target));
                 }
@@ -340,8 +354,9 @@ impl<'a> Scene<'a> {
         }
         for case in group.members.iter().map(|nth| &self.cases[*nth]) {
             for moved in case.moved().filter(|it| it.container.is_pinned()) {
-                if self.strayed(group, case, moved) {
-                    missed.insert((&*moved.container.name, moved.target));
+                let what = (&*moved.container.name, moved.target);
+                if asked.insert(what) && self.strayed(group, case, moved) {
+                    missed.insert(what);
                 }
             }
         }
@@ -360,12 +375,16 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Says whether an Event tells that a replacement missed `target`, and no pod has come since. Times of creation are
-    /// cut to seconds, so that a pod itself may not tell.
-    fn is_told_ineffective(&self, group: &Group, case: &Case<'_>, target: &Digest) -> bool {
+    /// Says whether an Event tells that a replacement missed `target`, and no pod has come since, the `newest` of which
+    /// was created then. Times of creation are cut to seconds, so that a pod itself may not tell.
+    fn is_told_ineffective(
+        &self,
+        group: &Group,
+        case: &Case<'_>,
+        target: &Digest,
+        newest: Option<Timestamp>,
+    ) -> bool {
         let target = format!(" to {target}");
-        let members = group.members.iter().map(|nth| &self.cases[*nth].seen.pod);
-        let newest = members.map(|pod| pod.created).max();
         self.told(group, case).into_iter().any(|told| {
             told.reason == EventReason::RefreshIneffective
                 && told.note.contains(&target)

@@ -149,7 +149,12 @@ impl fmt::Display for Tampered<'_> {
             (Some(was), None) => write!(f, "{key} must stay {was:?}")?,
             (None, is) => write!(f, "{key}={:?} must not be added", is.unwrap_or_default())?,
         }
-        f.write_str(": it says what the pod was admitted with, and only podrefresh writes it")
+        f.write_str(": it says what the pod was admitted with, and only podrefresh writes it")?;
+        match was {
+            // Mostly by somebody who writes all annotations of a pod and means another one.
+            Some(_) => f.write_str("; whoever writes a pod's annotations must keep it"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -320,5 +325,9 @@ mod tests {
         let mut said = Objections::default();
         said.stamps(&Stamps::of(STAMPED.to_vec()), &Stamps::default(), &other);
         assert_eq!(said.faults.len(), 2);
+        let advice = "only podrefresh writes it; whoever writes a pod's annotations must keep it";
+        for fault in &said.faults {
+            assert!(fault.ends_with(advice), "{fault}");
+        }
     }
 }

@@ -79,7 +79,7 @@ impl Actor {
     }
 
     /// Says whether the pod is still there and ours, and wished for what it was.
-    fn is_wished(&self, outdated: &Outdated) -> bool {
+    pub(super) fn is_wished(&self, outdated: &Outdated) -> bool {
         let pod = self.pods.latest(&outdated.pod);
         let home = self.namespaces.get(&outdated.pod.namespace);
         let Some((pod, home)) = pod.zip(home) else {

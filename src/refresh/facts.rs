@@ -6,6 +6,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+use super::sightings::PERSISTENT;
 use crate::{
     cluster::Platform,
     policy::{Container, Digest, Verdict, verdict::evidence},
@@ -146,6 +147,16 @@ impl Facts {
         let manifests = self.manifests.values().filter_map(Fact::due);
         let platforms = self.platforms.values().filter_map(Fact::due);
         manifests.chain(platforms).min()
+    }
+
+    /// Says whether a manifest that could not be read is to be asked for again before `deadline`, and has not failed
+    /// often enough to give it up.
+    pub(super) fn awaits(&self, deadline: Instant) -> bool {
+        let mut in_use = self.manifests.values().filter(|fact| fact.used);
+        in_use.any(|fact| {
+            let soon = fact.in_flight || fact.next.is_some_and(|next| next < deadline);
+            (1..PERSISTENT).contains(&fact.failures) && soon
+        })
     }
 
     /// Takes in an answer; says whether with it a manifest begins to fail that did not before.

@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     /// The workloads whose pods were being replaced at the last look, by uid: name, and until when.
     turning: HashMap<Box<str>, (String, Instant)>,
     unready: Vec<String>,
+    /// The pods that were on their way out at the last look, and not gone.
+    terminating: Vec<String>,
 }
 
 /// One look and what was done about it.
@@ -100,6 +102,10 @@ impl Ledger {
         }
         self.settle(entry);
         self.follow(entry);
+        let leaves = |pod: &&Arc<Pod>| pod.terminating && entry.memory.is_going(&pod.uid);
+        self.terminating = (entry.scene.pods.iter().filter(leaves))
+            .map(|pod| format!("{}/{}", pod.namespace, pod.name))
+            .collect();
         if !self.counted {
             self.count(survey);
             self.counted = !open;
@@ -211,6 +217,7 @@ impl Ledger {
             rows,
             unresolved,
             unready,
+            terminating: self.terminating,
             summary,
         }
     }

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     cluster::{Leadership, Reins},
-    policy::gate::Hold,
+    policy::{Pod, gate::Hold},
 };
 
 /// What the API server has refused so often in a row stays refused: two pauses, about 15 seconds.
@@ -154,7 +155,9 @@ impl Run<'_> {
 
     /// Says whether something is still to be learnt of what the pods should run.
     fn is_open(&self, survey: &Survey) -> bool {
-        self.term.poller.sightings.awaits(self.deadline) || survey.comparing
+        self.term.poller.sightings.awaits(self.deadline)
+            || self.term.reader.facts.awaits(self.deadline)
+            || survey.comparing
     }
 
     /// Says whether nothing more will come about before the deadline.
@@ -169,7 +172,10 @@ impl Run<'_> {
         let halted: HashSet<&str> = (scene.survey.outdated.iter().filter(is_halted))
             .filter_map(|outdated| memory.workload_of(outdated.pod.owner.as_deref()?))
             .collect();
-        !memory.anything_goes()
+        // A dead node, or a long grace: it may be terminating for longer than anybody waits. That its replacement is up is
+        // waited for among the turns.
+        let goes = |pod: &Arc<Pod>| !pod.terminating && memory.is_going(&pod.uid);
+        !scene.pods.iter().any(goes)
             && (memory.turning.iter()).all(|(uid, turn)| turn.halted || halted.contains(&**uid))
             && scene.survey.outdated.iter().all(stays)
     }

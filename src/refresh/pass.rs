@@ -241,25 +241,11 @@ impl Term<'_> {
         plan: &Plan<'_>,
         places: &HashMap<&str, (usize, &Outdated)>,
     ) {
-        let mut told = HashSet::new();
-        let held = plan
-            .held
-            .iter()
-            .map(|(member, hold)| (*member, Some(*hold)));
-        let restarted = plan.restart.iter().flat_map(|restart| &restart.members);
-        let go = plan.go.iter().chain(restarted);
-        for (member, hold) in held.chain(go.map(|member| (*member, None))) {
-            let (ns, name) = (&member.pod.namespace, &member.pod.name);
-            if let Some(reason) = hold.map(Hold::label) {
-                debug!(pod.namespace = %ns, pod.name = %name, reason, "Held {ns}/{name} back: {reason}");
-            }
-            let Some(&(nth, outdated)) = places.get(&*member.pod.uid) else {
-                continue;
-            };
-            // Nobody need be told before it is certain.
-            if !told.insert((nth, hold)) || !outdated.is_certain(scene.limits.confirm_after) {
-                continue;
-            }
+        for (member, hold) in &plan.held {
+            let (ns, name, reason) = (&member.pod.namespace, &member.pod.name, hold.label());
+            debug!(pod.namespace = %ns, pod.name = %name, reason, "Held {ns}/{name} back: {reason}");
+        }
+        for (nth, outdated, hold) in certain(plan, places, scene.limits.confirm_after) {
             let Some(about) = groups[nth].about(&self.memory, scene.now) else {
                 continue;
             };
@@ -272,7 +258,9 @@ impl Term<'_> {
                     warn!(reason, "Held back pods of {about}: {note}");
                 }
             }
-            recorder.record(tell::outdated(about, outdated));
+            for notice in tell::outdated(&about, outdated) {
+                recorder.record(notice);
+            }
         }
     }
 
@@ -289,6 +277,28 @@ impl Term<'_> {
     }
 }
 
+/// Returns the pods to tell of, each with the number of its group and what holds it back: one for all of its group that
+/// are held back alike, of which it is certain. Nobody need be told of any other.
+fn certain<'a>(
+    plan: &Plan<'_>,
+    places: &HashMap<&str, (usize, &'a Outdated)>,
+    confirm_after: Duration,
+) -> Vec<(usize, &'a Outdated, Option<Hold>)> {
+    let held = plan.held.iter();
+    let held = held.map(|(member, hold)| (*member, Some(*hold)));
+    let restarted = plan.restart.iter().flat_map(|restart| &restart.members);
+    let go = plan.go.iter().chain(restarted);
+    let mut told = HashSet::new();
+    held.chain(go.map(|member| (*member, None)))
+        .filter_map(|(member, hold)| {
+            let &(nth, outdated) = places.get(&*member.pod.uid)?;
+            Some((nth, outdated, hold))
+        })
+        .filter(|(_, outdated, _)| outdated.is_certain(confirm_after))
+        .filter(|(nth, _, hold)| told.insert((*nth, *hold)))
+        .collect()
+}
+
 /// Returns the outdated pods by uid, each with the number of its group.
 pub(super) fn places<'a>(
     groups: &[Group],
@@ -301,4 +311,46 @@ pub(super) fn places<'a>(
         }
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::{
+        fixture::{Stage, limits, lookup, runs},
+        memory::Memory,
+    };
+
+    #[test]
+    fn one_certain_pod_is_told_of_for_all_that_are_held_back_alike() {
+        let mut stage = Stage::new([runs("b", "web", 2), runs("c", "web", 2)]).confirmed(1);
+        // Another one comes before them, and the tag has not been asked for since.
+        stage.second += 5;
+        let late = runs("a", "web", 2).build();
+        stage.pods.insert(0, late.into());
+        stage.look();
+        let names = |stage: &Stage, held: [Hold; 3]| {
+            let (scene, memory) = (stage.scene(), Memory::new(limits().confirm_after));
+            let groups = group::groups(scene, &memory);
+            let views = views(&groups, scene, &memory);
+            let members = views[0].members.iter().zip(held);
+            let plan = Plan {
+                held: members.collect(),
+                ..Plan::default()
+            };
+            let certain = certain(&plan, &places(&groups, scene), limits().confirm_after);
+            let told = certain
+                .iter()
+                .map(|(_, outdated, _)| outdated.pod.name.to_string());
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&stage, [Hold::Pace; 3]), ["b"]);
+        assert_eq!(
+            names(&stage, [Hold::Pace, Hold::Pace, Hold::Pdb]),
+            ["b", "c"]
+        );
+        stage.answer(&lookup(), 1);
+        stage.look();
+        assert_eq!(names(&stage, [Hold::Pace; 3]), ["a"]);
+    }
 }

@@ -45,6 +45,8 @@ pub struct Report {
     pub unresolved: Vec<Unresolved>,
     /// The workloads that have lost a pod, or were restarted, whose replacement is not Ready, as `namespace/Kind/name`.
     pub unready: Vec<String>,
+    /// The pods that were evicted and had not gone yet, as `namespace/name`.
+    pub terminating: Vec<String>,
     /// The counts.
     pub summary: Summary,
 }
@@ -180,28 +182,35 @@ impl Report {
 
     /// Says in one line what has not come about and should have; `None` if all has.
     pub fn failure(&self) -> Option<String> {
-        let mut parts = Vec::new();
-        let mut tell = |count: usize, one: &str, many: &str| match count {
-            0 => {}
-            1 => parts.push(format!("1 {one}")),
-            count => parts.push(format!("{count} {many}")),
+        let tell = |count: usize, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
         };
         let stays = (self.rows.iter()).filter(|row| row.state.is_failure() && !self.dry_run);
-        tell(
-            stays.count(),
-            "pod is still outdated",
-            "pods are still outdated",
-        );
-        tell(
-            self.unresolved.len(),
-            "image could not be looked up",
-            "images could not be looked up",
-        );
-        tell(
-            self.unready.len(),
-            "workload waits for a replacement to become Ready",
-            "workloads wait for a replacement to become Ready",
-        );
+        let failures = [
+            tell(
+                stays.count(),
+                "pod is still outdated",
+                "pods are still outdated",
+            ),
+            tell(
+                self.unresolved.len(),
+                "image could not be looked up",
+                "images could not be looked up",
+            ),
+            tell(
+                self.unready.len(),
+                "workload waits for a replacement to become Ready",
+                "workloads wait for a replacement to become Ready",
+            ),
+        ];
+        let mut parts: Vec<String> = failures.into_iter().flatten().collect();
+        // What goes in its own time is no failure; it may be the cause of one.
+        if self.end != End::Done || !parts.is_empty() {
+            let pods = ("pod is still terminating", "pods are still terminating");
+            parts.extend(tell(self.terminating.len(), pods.0, pods.1));
+        }
         let parts = parts.join(", ");
         let end = match self.end {
             End::Done => return Some(parts).filter(|parts| !parts.is_empty()),
@@ -233,6 +242,7 @@ mod tests {
             rows: states.iter().map(row).collect(),
             unresolved: Vec::new(),
             unready: Vec::new(),
+            terminating: Vec::new(),
             summary: Summary::default(),
         }
     }
@@ -286,6 +296,23 @@ mod tests {
             report.failure().unwrap(),
             "interrupted: 2 pods are still outdated, 1 workload waits for a replacement to become Ready"
         );
+    }
+
+    #[test]
+    fn a_pod_that_is_still_terminating_is_no_failure_of_its_own() {
+        let mut report = report(End::Done, &[State::Evicted]);
+        report.terminating = vec!["shop/web-1".to_owned()];
+        assert_eq!(report.failure(), None);
+        let failure = |report: &Report| report.failure().unwrap();
+        report.unready = vec!["shop/StatefulSet/web".to_owned()];
+        let cause =
+            "1 workload waits for a replacement to become Ready, 1 pod is still terminating";
+        assert_eq!(failure(&report), cause);
+        report.unready.clear();
+        report.end = End::TimedOut;
+        report.terminating.push("shop/web-2".to_owned());
+        let expected = "the time was over: 2 pods are still terminating";
+        assert_eq!(failure(&report), expected);
     }
 
     #[test]

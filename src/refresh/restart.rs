@@ -203,11 +203,10 @@ impl Actor {
             return false;
         }
         let workload = &target.workload;
-        let home = self.namespaces.get(&workload.namespace);
-        let is_ours = home.is_some_and(|home| home.takes_part(self.whose));
         let wall = Timestamp::now();
-        let is_open = |outdated: &&Outdated| outdated.wishes.window.open(wall);
-        if !is_ours || !target.outdated.iter().all(is_open) {
+        let may =
+            |outdated: &&Outdated| self.is_wished(outdated) && outdated.wishes.window.open(wall);
+        if !target.outdated.iter().all(may) {
             return true;
         }
         let answer = match self.rehearsal {

@@ -39,7 +39,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 const GAP: Duration = Duration::from_secs(1);
 
 /// A fault that came as often as this in a row is none that passes soon: about 15 seconds.
-const PERSISTENT: u32 = 3;
+pub(super) const PERSISTENT: u32 = 3;
 
 /// How much earlier than due an answer may have been asked for by another: pods of many namespaces
 /// use the same image, and need not ask for it one by one.

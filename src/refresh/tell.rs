@@ -2,10 +2,10 @@
 
 use super::{
     memory::Turn,
-    survey::{Finding, Found, Outdated},
+    survey::{Finding, Found, Moved, Outdated},
 };
 use crate::{
-    cluster::{About, EventReason, Notice, OwnerError},
+    cluster::{About, EventReason, NOTE_LIMIT, Notice, OwnerError},
     error::Chain,
     policy::{Pod, gate::Hold},
 };
@@ -75,10 +75,27 @@ pub(super) fn unread(about: About, why: &OwnerError) -> Notice {
     )
 }
 
-/// Returns that the pods of a workload are outdated.
-pub(super) fn outdated(about: About, outdated: &Outdated) -> Notice {
-    let (once_for, note) = (occasion(outdated), moves(outdated));
-    notice(about, EventReason::Outdated, once_for, note)
+/// Returns that the pods of a workload are outdated: in as many Events as it takes to name all digests, as `status` and
+/// `explain` read them there.
+pub(super) fn outdated(about: &About, outdated: &Outdated) -> Vec<Notice> {
+    let notice = |moved| {
+        let (once_for, note) = (occasion_of(moved), moves_of(moved));
+        notice(about.clone(), EventReason::Outdated, once_for, note)
+    };
+    parts(&outdated.moved).into_iter().map(notice).collect()
+}
+
+/// Returns what has moved in parts, each of which an Event has room for.
+fn parts(moved: &[Moved]) -> Vec<&[Moved]> {
+    let (mut parts, mut begin) = (Vec::new(), 0);
+    for end in 2..=moved.len() {
+        if NOTE_LIMIT < moves_of(&moved[begin..end]).len() {
+            parts.push(&moved[begin..end - 1]);
+            begin = end - 1;
+        }
+    }
+    parts.push(&moved[begin..]);
+    parts
 }
 
 /// Returns that all pods of a workload run what their tags mean now.
@@ -167,8 +184,12 @@ fn owner(pod: &Pod) -> Option<About> {
 /// Returns what is told of a workload once: what its pod should run, and since when the registry says so, as a tag may
 /// move away and back.
 fn occasion(outdated: &Outdated) -> String {
-    let since = outdated.moved.iter().map(|moved| moved.to.first).min();
-    format!("{} {since:?}", targets(outdated))
+    occasion_of(&outdated.moved)
+}
+
+fn occasion_of(moved: &[Moved]) -> String {
+    let since = moved.iter().map(|moved| moved.to.first).min();
+    format!("{} {since:?}", targets_of(moved))
 }
 
 /// Returns what is told once of what became of a workload.
@@ -178,8 +199,11 @@ fn end(turn: &Turn) -> String {
 
 /// Returns the digests that the pod should run.
 pub(super) fn targets(outdated: &Outdated) -> String {
-    let targets: Vec<String> = outdated
-        .moved
+    targets_of(&outdated.moved)
+}
+
+fn targets_of(moved: &[Moved]) -> String {
+    let targets: Vec<String> = moved
         .iter()
         .map(|moved| format!("{}={}", moved.container, moved.to.digest))
         .collect();
@@ -188,7 +212,11 @@ pub(super) fn targets(outdated: &Outdated) -> String {
 
 /// Returns which tags have moved from where to where.
 pub(super) fn moves(outdated: &Outdated) -> String {
-    let moves: Vec<String> = (outdated.moved.iter())
+    moves_of(&outdated.moved)
+}
+
+fn moves_of(moved: &[Moved]) -> String {
+    let moves: Vec<String> = (moved.iter())
         .map(|moved| {
             let (image, to) = (&moved.lookup.image, &moved.to.digest);
             match &moved.from {

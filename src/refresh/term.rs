@@ -51,7 +51,7 @@ pub(super) struct Term<'a> {
     pub(super) owners: Owners,
     pub(super) actor: Actor,
     pub(super) poller: Poller,
-    reader: Reader,
+    pub(super) reader: Reader,
     suspects: Suspects,
     pub(super) memory: Memory,
     /// Whether it is still to be found out what the leader before may have used up of the budgets.

@@ -1,7 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{admission::wants, policy::wishes::Mode};
+use crate::{
+    admission::wants,
+    policy::wishes::{Mode, Selection},
+};
+
+mod unresolved;
 
 const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -31,7 +36,12 @@ fn planned(annotations: &Value, images: &[&str], on_unresolved: OnUnresolved) ->
             (Arc::new(image), answer)
         })
         .collect();
-    let wants = wants::of(&pod, pod.parts(), wants::mode(&pod, &[]));
+    let wants = wants::of(
+        &pod,
+        pod.parts(),
+        wants::mode(&pod, &[]),
+        &wants::containers(&pod, &[]),
+    );
     plan(&pod, &wants, &answers, on_unresolved, PodChange::Created)
 }
 
@@ -161,41 +171,6 @@ fn an_earlier_stamp_without_an_answer_now_is_stripped() {
     );
 }
 
-#[track_caller]
-fn check_unresolved(images: &[&str], wish: OnUnresolved, expected: Result<&[&str], &str>) {
-    match (planned(&Value::Null, images, wish), expected) {
-        (Plan::Admit { warnings, .. }, Ok(expected)) => assert_eq!(warnings, expected),
-        (Plan::Deny { message, .. }, Err(expected)) => assert_eq!(message, expected),
-        (plan, _) => panic!("{plan:?}"),
-    }
-}
-
-#[test]
-fn an_image_without_an_answer_follows_the_wish() {
-    check_unresolved(&["x", "a"], OnUnresolved::Admit, Ok(&[]));
-    check_unresolved(
-        &["x", "a"],
-        OnUnresolved::Warn,
-        Ok(&[
-            r#"podrefresh: container c0: no digest for image "docker.io/library/x:latest": registry down"#,
-        ]),
-    );
-    check_unresolved(
-        &["a", "x"],
-        OnUnresolved::Deny,
-        Err(
-            r#"podrefresh: no digest for image "docker.io/library/x:latest", and podrefresh.io/on-unresolved is deny: registry down"#,
-        ),
-    );
-    check_unresolved(&["a"], OnUnresolved::Deny, Ok(&[]));
-}
-
-#[test]
-fn a_missing_image_is_left_to_the_api_server() {
-    let warning = r#"podrefresh: container c0: no digest for image "": an image must not be empty"#;
-    check_unresolved(&[""], OnUnresolved::Deny, Ok(&[warning]));
-}
-
 #[test]
 fn a_warning_leaves_room_for_the_cause() {
     let image = format!("{}:!", "x".repeat(250));
@@ -277,7 +252,8 @@ fn check_change(change: PodChange, annotations: Value, images: &[&str], expected
         PodChange::Updated => pod.parts().take(1).collect(),
         PodChange::Debugged => pod.ephemeral().collect(),
     };
-    let wants = wants::of(&pod, parts.into_iter(), wants::mode(&pod, &[]));
+    let containers = wants::containers(&pod, &[]);
+    let wants = wants::of(&pod, parts.into_iter(), wants::mode(&pod, &[]), &containers);
     let image: Arc<ImageRef> = Arc::new("a:2".parse().unwrap());
     let answers = [(image, Ok(A.parse().unwrap()))].into();
     let plan = plan(&pod, &wants, &answers, OnUnresolved::Warn, change);
@@ -338,7 +314,7 @@ fn an_image_volume_is_stamped_and_pinned_like_a_container() {
         ]}})
         .to_string();
     let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
-    let wants = wants::of(&pod, pod.parts(), Mode::Pin);
+    let wants = wants::of(&pod, pod.parts(), Mode::Pin, &Selection::default());
     let image: Arc<ImageRef> = Arc::new("a:1".parse().unwrap());
     let answers = [(image, Ok(A.parse().unwrap()))].into();
     let plan = plan(

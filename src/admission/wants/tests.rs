@@ -12,7 +12,11 @@ fn with<T>(pod: &Value, ask: impl FnOnce(&Pod<'_>) -> T) -> T {
 #[track_caller]
 fn check_want(pod: &Value, mode: Mode, expected: &str) {
     let said = with(pod, |pod| {
-        match of(pod, pod.parts(), mode).pop().unwrap().want {
+        match of(pod, pod.parts(), mode, &containers(pod, &[]))
+            .pop()
+            .unwrap()
+            .want
+        {
             Want::Stamp(image) => format!("stamp {image}"),
             Want::Pin { image, present } => format!("pin {image} {present:?}"),
             Want::Nothing => "nothing".to_owned(),
@@ -81,6 +85,70 @@ fn what_is_never_pulled_is_not_pinned() {
     }
 }
 
+/// Checks what the parts of a pod want in mode `pin` whose wish `containers` is `own`, in a namespace with `default`.
+#[track_caller]
+fn check_left_out(own: Option<&str>, default: Option<&str>, expected: &[&str]) {
+    let container = |name: &str| json!({"name": name, "image": "a:1"});
+    let pod = json!({
+        "metadata": {"annotations": own.map(|own| json!({"podrefresh.io/containers": own}))},
+        "spec": {
+            "initContainers": [container("init")], "containers": [container("app"), container("agent")],
+            "volumes": [{"name": "agent", "image": {"reference": "a:1"}}],
+            "ephemeralContainers": [container("debug")],
+        },
+    });
+    let defaults: Vec<_> = default
+        .map(|value| ("containers".into(), value.into()))
+        .into_iter()
+        .collect();
+    let told = with(&pod, |pod| {
+        let parts = pod.parts().chain(pod.ephemeral());
+        let wanted = of(pod, parts, Mode::Pin, &containers(pod, &defaults)).into_iter();
+        let told = wanted.map(|wanted| match (wanted.want, wanted.left_out) {
+            (Want::Pin { .. }, false) => format!("pin {}", wanted.stamp),
+            (Want::Stamp(_), true) => format!("stamp {}", wanted.stamp),
+            odd => panic!("{odd:?}"),
+        });
+        told.collect::<Vec<_>>()
+    });
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_is_left_out_is_stamped_only() {
+    let all = [
+        "pin init",
+        "pin app",
+        "pin agent",
+        "pin volume.agent",
+        "pin debug",
+    ];
+    let without_agent = [
+        "pin init",
+        "pin app",
+        "stamp agent",
+        "pin volume.agent",
+        "pin debug",
+    ];
+    let app_alone = [
+        "stamp init",
+        "pin app",
+        "stamp agent",
+        "pin volume.agent",
+        "stamp debug",
+    ];
+    check_left_out(None, None, &all);
+    check_left_out(Some("!agent"), None, &without_agent);
+    check_left_out(None, Some("!agent"), &without_agent);
+    check_left_out(Some("*"), Some("!agent"), &all);
+    check_left_out(Some("app"), None, &app_alone);
+    // What makes no sense, or is too long, leaves nothing out: such a pod is not refreshed at all.
+    check_left_out(Some("App"), None, &all);
+    let long = |entries: usize| format!("{}app", "app,".repeat(entries));
+    check_left_out(Some(&long(1023)), None, &app_alone);
+    check_left_out(Some(&long(1024)), None, &all);
+}
+
 #[track_caller]
 fn check_mode(own: Option<&str>, default: Option<&str>, expected: Mode) {
     let pod =
@@ -134,7 +202,7 @@ fn all_kinds_of_containers_count_and_nameless_ones_do_not() {
         ],
     }});
     let names = with(&pod, |pod| {
-        of(pod, pod.parts(), Mode::Stamp)
+        of(pod, pod.parts(), Mode::Stamp, &Selection::default())
             .iter()
             .map(|wanted| wanted.name.len())
             .collect::<Vec<_>>()
@@ -224,7 +292,7 @@ fn an_image_volume_is_stamped_under_a_name_that_no_container_has() {
         "volumes": [{"name": "tmp", "emptyDir": {}}, volume("model"), volume(&longest), volume(&too_long)],
     }});
     let stamps = with(&pod, |pod| {
-        let wanted = of(pod, pod.parts(), Mode::Stamp).into_iter();
+        let wanted = of(pod, pod.parts(), Mode::Stamp, &Selection::default()).into_iter();
         wanted
             .map(|w| (w.stamp.into_owned(), w.want != Want::Nothing))
             .collect::<Vec<_>>()

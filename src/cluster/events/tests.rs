@@ -67,6 +67,28 @@ fn an_event_on_a_namespace_lies_elsewhere() {
 }
 
 #[test]
+fn a_name_that_is_cut_stays_a_name() {
+    let name = |about: &str| {
+        let event = event(&notice(about, "d"), "i", Timestamp::UNIX_EPOCH, 7);
+        event["metadata"]["name"].as_str().unwrap().to_owned()
+    };
+    let suffix = ".0000000000000007";
+    let room = NAME_LIMIT - suffix.len();
+    let beginning = "n".repeat(room - 2);
+    for (rest, kept) in [
+        ("-aaa", "-a"),
+        (".aaa", ".a"),
+        ("a-aa", "a"),
+        ("a.aa", "a"),
+        ("--aa", ""),
+    ] {
+        let expected = format!("{beginning}{kept}{suffix}");
+        assert_eq!(name(&format!("{beginning}{rest}")), expected, "{rest}");
+    }
+    assert_eq!(name(&"n".repeat(room)), "n".repeat(room) + suffix);
+}
+
+#[test]
 fn texts_are_cut_to_their_limits() {
     let check = |note: String, expected: usize| {
         let long = Notice {

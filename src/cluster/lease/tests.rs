@@ -59,7 +59,8 @@ fn lease(holder: &str, version: u32) -> Value {
             "resourceVersion": version.to_string()},
         // Written by a clock of another year: it must not matter.
         "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": 1,
-            "acquireTime": "2001-01-01T00:00:00.000000Z", "renewTime": "2001-01-01T00:00:00.000000Z"},
+            "acquireTime": "2001-01-01T00:00:00.000000Z",
+            "renewTime": format!("2001-01-01T00:00:{version:02}.000000Z")},
     })
 }
 
@@ -208,6 +209,26 @@ async fn a_lease_is_taken_over_only_after_it_stood_still_for_all_its_time() {
         }
         call.reply(200, &lease("other", 4));
         assert!(seen.elapsed() < 20 * SECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_write_on_a_lease_keeps_no_dead_holder_alive() {
+    let mut run = start();
+    let seen = Instant::now();
+    // Somebody annotates it between all our looks at it.
+    for version in 1.. {
+        let call = run.fake.next().await;
+        if call.method == "PUT" {
+            assert_eq!(call.body["metadata"]["annotations"]["theirs"], version - 1);
+            assert!(seen.elapsed() >= 15 * SECOND, "{:?}", seen.elapsed());
+            return;
+        }
+        assert!(seen.elapsed() < 20 * SECOND);
+        let mut touched = lease("other", 1);
+        touched["metadata"]["resourceVersion"] = json!(version.to_string());
+        touched["metadata"]["annotations"] = json!({"theirs": version});
+        call.reply(200, &touched);
     }
 }
 

@@ -72,6 +72,7 @@ fn summary(report: &Report) -> Value {
         "failed": failed,
         "left": report.left(),
         "unready": report.unready,
+        "terminating": report.terminating,
         "left_alone": left_alone,
     })
 }
@@ -105,6 +106,7 @@ mod tests {
             }],
             unresolved: Vec::new(),
             unready: Vec::new(),
+            terminating: vec!["shop/web-2".to_owned()],
             summary: Summary {
                 checked: 1,
                 outdated: 1,
@@ -127,7 +129,7 @@ mod tests {
         let summary = json!({
             "kind": "summary", "dry_run": false, "end": "timed_out", "checked": 1, "current": 0,
             "unknown": 0, "outdated": 1, "evicted": 0, "restarted": 0, "held": {"pdb": 1}, "failed": 0, "left": 1,
-            "unready": [], "left_alone": {},
+            "unready": [], "terminating": ["shop/web-2"], "left_alone": {},
         });
         assert_eq!(lines, [pod, summary]);
     }

@@ -54,6 +54,9 @@ pub(super) fn render(report: &Report) -> String {
     for workload in &report.unready {
         writeln!(text, "Not up again: {workload}").expect("a String must take text");
     }
+    for pod in &report.terminating {
+        writeln!(text, "Still terminating: {pod}").expect("a String must take text");
+    }
     text.push_str(&summary(report));
     text
 }
@@ -176,6 +179,7 @@ mod tests {
             ],
             unresolved: vec![image],
             unready: vec!["shop/Deployment/web".to_owned()],
+            terminating: vec!["shop/web-1".to_owned()],
             summary: Summary {
                 checked: 4,
                 current: 1,
@@ -199,6 +203,7 @@ NAMESPACE  IMAGE                     REASON     WHY
 shop       docker.io/library/gone:1  not_found  docker.io: it knows no such image
 
 Not up again: shop/Deployment/web
+Still terminating: shop/web-1
 checked 4, current 1, unknown 0, outdated 2, evicted 1, restarted 0, failed 1
 held: pace 1
 left alone: 0
@@ -215,6 +220,7 @@ ended early: interrupted
             rows: Vec::new(),
             unresolved: Vec::new(),
             unready: Vec::new(),
+            terminating: Vec::new(),
             ..report()
         };
         let text = render(&report);

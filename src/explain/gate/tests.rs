@@ -10,6 +10,7 @@ use crate::{
     },
 };
 
+mod crowd;
 mod missed;
 
 mod exceptions;

@@ -332,3 +332,34 @@ fn no_more_is_asked_than_there_is_room_for() {
     assert_eq!(scene.facts.take_due(scene.now, 2).len(), 2);
     assert_eq!(scene.facts.take_due(scene.now, 2).len(), 1);
 }
+
+#[test]
+fn a_manifest_that_fails_is_awaited_until_it_has_failed_three_times() {
+    let mut scene = Scene::new(None, Running::Manifest(digest(2)));
+    let late = |scene: &Scene| scene.now + Duration::from_secs(3600);
+    scene.judge();
+    assert_eq!(scene.asked(), [T, 2]);
+    assert!(!scene.facts.awaits(late(&scene)), "it has not failed yet");
+    scene.lands(2, image(2));
+    // The pauses between the tries.
+    for pause in [5, 10] {
+        scene.lands(T, ManifestFact::Failed);
+        assert_eq!(scene.judge(), FAILING);
+        let again = scene.now + Duration::from_secs(pause);
+        assert!(!scene.facts.awaits(again), "it comes too late");
+        assert!(scene.facts.awaits(again + Duration::from_secs(1)));
+        scene.now = again;
+        assert_eq!(scene.asked(), [T]);
+        assert!(scene.facts.awaits(scene.now), "it is under way");
+    }
+    scene.lands(T, ManifestFact::Failed);
+    assert!(!scene.facts.awaits(late(&scene)));
+    // One that nobody needs any more is not awaited.
+    let mut scene = Scene::new(None, Running::Manifest(digest(2)));
+    scene.judge();
+    scene.asked();
+    scene.lands(T, ManifestFact::Failed);
+    assert!(scene.facts.awaits(late(&scene)));
+    scene.facts.begin_use();
+    assert!(!scene.facts.awaits(late(&scene)));
+}

@@ -85,6 +85,23 @@ fn the_pods_are_counted_when_they_were_first_looked_at() {
 }
 
 #[test]
+fn pods_that_have_not_gone_yet_are_told() {
+    let mut night = Night::new(&[1, 1, 1]);
+    for nth in 0..2 {
+        night.memory.goes(&night.uid(nth), None);
+    }
+    // The second is not seen to go yet, and nobody here sent the third away.
+    for nth in [0, 2] {
+        Arc::make_mut(&mut night.stage.pods[nth]).terminating = true;
+    }
+    night.note(&[]);
+    assert_eq!(night.ledger.terminating, ["shop/web-0"]);
+    night.stage.pods.remove(0);
+    night.note(&[]);
+    assert_eq!(night.close().1.terminating, [""; 0]);
+}
+
+#[test]
 fn a_pod_that_is_outdated_no_more_is_settled_or_went_after_all() {
     let mut night = Night::new(&[1, 1, 1]);
     night.note(&[(0, Hold::Pdb), (1, Hold::Pdb), (2, Hold::Pdb)]);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     policy::fixture::digest,
-    refresh::fixture::{Stage, owned_by, runs, seconds, unavailable},
+    refresh::fixture::{Stage, lookup_of, owned_by, runs, seconds, unavailable},
 };
 
 fn stage() -> Stage {
@@ -27,7 +27,8 @@ fn what_has_moved_is_told_with_both_digests() {
         once_for: occasion(outdated),
         note: moves.clone(),
     };
-    assert_eq!(super::outdated(about(), outdated), expected);
+    let told = super::outdated(&about(), outdated);
+    assert_eq!(told, std::slice::from_ref(&expected));
     let expected = Notice {
         about: About::pod(&outdated.pod),
         once_for: format!("app={new}"),
@@ -36,6 +37,41 @@ fn what_has_moved_is_told_with_both_digests() {
         ..expected
     };
     assert_eq!(evicted(outdated), expected);
+}
+
+#[test]
+fn what_an_event_has_no_room_for_is_told_by_more_of_them() {
+    let stage = stage();
+    let mut outdated = stage.survey.outdated[0].clone();
+    let first = outdated.moved[0].clone();
+    // Beside its image a move is 165 bytes long, and "; " stands between two: four of 89 bytes are 1,022.
+    let image = |nth: u8, bytes: usize| format!("a.io/{nth}{}:1", "x".repeat(bytes - 8));
+    let moved = |nth: u8, bytes: usize| {
+        let mut moved = first.clone();
+        moved.lookup = lookup_of(&image(nth, bytes));
+        moved.to.digest = digest(100 + nth);
+        moved
+    };
+    for (bytes, expected) in [(89, vec![4, 2]), (90, vec![3, 3])] {
+        outdated.moved = (0..6).map(|nth| moved(nth, bytes)).collect();
+        let told = super::outdated(&about(), &outdated);
+        let notes: Vec<&str> = told.iter().map(|notice| &*notice.note).collect();
+        assert!(
+            notes.iter().all(|note| note.len() <= NOTE_LIMIT),
+            "{notes:?}"
+        );
+        let counts: Vec<usize> = (notes.iter())
+            .map(|note| note.matches(" has moved on from ").count())
+            .collect();
+        assert_eq!(counts, expected);
+        let all = notes.join("; ");
+        for nth in 0..6 {
+            let (image, to) = (image(nth, bytes), digest(100 + nth));
+            let moved = format!("{image} has moved on from {} to {to}", digest(2));
+            assert!(all.contains(&moved), "{all}");
+        }
+        assert_ne!(told[0].once_for, told[1].once_for);
+    }
 }
 
 #[test]

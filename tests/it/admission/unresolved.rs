@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::registry::{Fault, FaultGuard, RetryAfter, Target};
 
 use super::{Created, push, try_pod};
-use crate::support::{look::on_testbed, world::World};
+use crate::support::{kube::eventually, look::on_testbed, world::World};
 
 /// Starts a world with a registry that fails, in a namespace with a wish.
 async fn failing(fault: Fault, on_unresolved: &str) -> (World, FaultGuard, String) {
@@ -183,7 +183,9 @@ async fn a_pods_wish_goes_before_its_namespaces() {
     let tried = async |wish: &str| {
         super::create(&world, "shop", metadata(wish), &image, "?dryRun=All").await
     };
-    assert_eq!(try_pod(&world, "shop", &image).await.status, 403);
+    // Our watch takes a moment to see the namespace's wish.
+    let refused = async || (try_pod(&world, "shop", &image).await.status == 403).then_some(());
+    eventually("a refusal by the namespace's wish", refused).await;
     assert_eq!(tried("deny").await.status, 403);
     let warned = tried("warn").await;
     assert_eq!(
@@ -197,6 +199,45 @@ async fn a_pods_wish_goes_before_its_namespaces() {
         (201, 0),
         "{admitted:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_left_out_keeps_no_pod_out_and_is_not_pinned() {
+    let world = World::running(&[]).await;
+    world.kube.opted_in("shop").await;
+    let ((web, digest), (agent, _)) = (push(&world, "web"), push(&world, "agent"));
+    let target = Target::manifests().outside().repository("shop/agent");
+    let guard = world.registry.inject(Fault::Status(502), target);
+    let tried = async |containers: &str| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"generateName": "try-", "annotations": {
+                "podrefresh.io/mode": "pin", "podrefresh.io/on-unresolved": "deny",
+                "podrefresh.io/containers": containers,
+            }},
+            "spec": {"containers": [{"name": "web", "image": web}, {"name": "agent", "image": agent}]},
+        });
+        let path = "/api/v1/namespaces/shop/pods?dryRun=All";
+        world.send("POST", path, &pod).await
+    };
+    assert_eq!(tried("*").await.0, 403);
+    let images = |pod: &Value| {
+        ["/spec/containers/0/image", "/spec/containers/1/image"]
+            .map(|path| pod.pointer(path).unwrap().as_str().unwrap().to_owned())
+    };
+    let pinned = format!("{web}@{digest}");
+    let (status, warnings, pod) = tried("!agent").await;
+    assert_eq!((status, &warnings[..]), (201, &[] as &[String]), "{pod:#}");
+    assert_eq!(images(&pod), [&*pinned, &agent]);
+    drop(guard);
+    // Now that it is known what it means, it is said and no more.
+    let pod = eventually("a stamp of the agent", async || {
+        let (_, _, pod) = tried("!agent").await;
+        let stamp = &pod["metadata"]["annotations"]["image.podrefresh.io/agent"];
+        (stamp == &agent).then_some(pod)
+    })
+    .await;
+    assert_eq!(images(&pod), [&*pinned, &agent]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

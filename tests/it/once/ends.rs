@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api,
@@ -168,6 +169,19 @@ async fn a_registry_that_stumbles_is_asked_again() {
     let outcome = run(&world, &["-n", "once-stumble"]).await;
     check(&outcome, 0, &json!({"evicted": 1, "failed": 0}));
     world.kube.running("once-stumble", 1, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_cannot_be_read_at_once_is_asked_for_again() {
+    let (world, new) = outdated("once-manifest", 1, Setup::default()).await;
+    // The tag is answered by HEAD; what stands behind it, for which one asks by GET, is not: for the old and the new
+    // manifest, each of which is tried three times at once.
+    let target = Target::manifests().outside().repository("shop/web");
+    let target = target.method(Method::GET);
+    let _fault = world.registry.inject_times(6, Fault::Status(503), target);
+    let outcome = run(&world, &["-n", "once-manifest"]).await;
+    check(&outcome, 0, &json!({"evicted": 1, "failed": 0}));
+    world.kube.running("once-manifest", 1, &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ mod refreshed;
 mod restarts;
 mod rights;
 mod secrets;
+mod stays;
 mod told;
 
 /// The component that installs it.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::Api;
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
-use testbed::kubelet;
+use testbed::{faults::Effect, kubelet};
 
 use super::uids;
 use crate::support::{
@@ -242,6 +242,39 @@ async fn a_broken_push_stops_the_rollout_and_its_fix_gets_through() {
     world.kube.running("shop", 3, &good).await;
     check_rollouts(&world, "3").await;
     assert_eq!(history.fewest_up(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_that_change_while_an_owner_waits_for_its_turn_are_heard() {
+    if !on_testbed() {
+        return;
+    }
+    let world = wishing("restart", &[]).await;
+    let (image, old) = world.push("shop/web", "stable", "1");
+    for name in ["one", "two"] {
+        world.kube.deployment("shop", name, 1, &image).await;
+    }
+    world.kube.running("shop", 2, &old).await;
+    // Both may be restarted in one pass, in which each restart takes a while.
+    let slow = Effect::Delay(Duration::from_millis(1500));
+    let faults = world.testbed().cluster.faults();
+    let _guard = faults.inject(slow, |seen| {
+        seen.resource == "deployments" && seen.verb == "patch"
+    });
+    world.push("shop/web", "stable", "2");
+    let restarted = async || {
+        let deployments: Api<Deployment> = world.kube.api("shop");
+        let all = deployments.list(&ListParams::default()).await.unwrap();
+        let templates = (all.items.into_iter()).filter_map(|it| it.spec?.template.metadata);
+        let marks = templates.filter_map(|metadata| metadata.annotations?.remove(REFRESHED));
+        marks.count()
+    };
+    eventually("a restart", async || (restarted().await > 0).then_some(())).await;
+    change_wish(&world, "notify").await;
+    let notify = "podrefresh_refresh_held_pods{reason=\"notify\"}";
+    world.controllers()[0].shows(notify, 1.0).await;
+    world.looks(3).await;
+    assert_eq!(restarted().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
