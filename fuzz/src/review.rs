@@ -34,7 +34,7 @@ pub fn review(data: &[u8]) {
     for mode in [Mode::Stamp, Mode::Pin] {
         for on_unresolved in [OnUnresolved::Admit, OnUnresolved::Warn, OnUnresolved::Deny] {
             // Nobody knows an image: that must not change a pod either.
-            let wanted = wants::of(&pod, pod.parts(), mode);
+            let wanted = wants::of(&pod, pod.parts(), mode, &wants::containers(&pod, &[]));
             let plan = stamps::plan(
                 &pod,
                 &wanted,
@@ -63,7 +63,7 @@ fn encoded(pod: &Pod<'_>, plan: &Plan) -> Option<json_patch::Patch> {
 /// Applies the patch that a pod gets when all its images are known, as the API server would, and reviews the result.
 fn mutated(data: &[u8], pod: &Pod<'_>, mode: Mode, on_unresolved: OnUnresolved) {
     let planned = |pod: &Pod<'_>| {
-        let wanted = wants::of(pod, pod.parts(), mode);
+        let wanted = wants::of(pod, pod.parts(), mode, &wants::containers(pod, &[]));
         stamps::plan(
             pod,
             &wanted,
