@@ -210,6 +210,10 @@ async fn no_pod_goes_before_the_last_one_has_been_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_hangs_holds_nobody_back_while_enough_pods_are_ready() {
+    // Simulated nodes of a real control plane may start what no registry has, and the rollout does not hang.
+    if !on_testbed() {
+        return;
+    }
     let world = World::running(&[]).await;
     let (image, old) = world.push("shop/web", "stable", "1");
     let enabled = json!({"podrefresh.io/enabled": "true"});
