@@ -3,7 +3,7 @@ use crate::{
     policy::{Digest, fixture::digest},
     refresh::{
         fixture::{lookup, lookup_of, seconds, unavailable},
-        sightings::Due,
+        sightings::{Due, SHARE},
     },
     registry::Fault,
 };
@@ -227,4 +227,14 @@ fn what_comes_into_use_after_a_push_is_asked_for_afresh() {
     scene.sightings.end_use(None);
     let due = scene.due(5500);
     assert_eq!(due[0].max_age, ms(500), "not an answer of before the push");
+}
+
+#[test]
+fn where_nothing_is_told_namespaces_share_an_answer() {
+    let mut scene = Scene::new(&[]);
+    scene.sightings.begin_use(scene.start);
+    scene.sightings.used(&lookup());
+    scene.sightings.end_use(None);
+    assert_eq!(scene.told(1000, &[]), []);
+    assert_eq!(scene.due(1100)[0].max_age, ms(1100) + SHARE);
 }
