@@ -36,7 +36,7 @@ struct Pace {
     spare: u32,
     /// A pod that runs the target has not become ready: the target looks broken.
     broken: bool,
-    /// Such a pod, or one of which too little is known.
+    /// Such a pod, or so many of which too little is known that waiting for the others will not do.
     stuck: bool,
     /// Pods that were let go cost this much of what was spare.
     taken: u32,
@@ -49,19 +49,16 @@ impl Pace {
             .outdated()
             .map(|(_, outdated)| outdated.wishes.max_unavailable.of(desired))
             .min();
-        let is_stuck = |is: fn(&Standing<'_>) -> bool| {
-            workload
-                .members
-                .iter()
-                .any(|member| is(&member.standing) && member.is_stuck(moment))
-        };
+        let broken = (workload.members.iter())
+            .any(|member| matches!(member.standing, Standing::Current) && member.is_stuck(moment));
+        let lasting = workload.stuck(desired, moment);
         Self {
             closed: desired == 0,
             spare: strictest.map_or(0, |max| {
                 max.saturating_sub(workload.unavailable(desired, moment.now))
             }),
-            broken: is_stuck(|standing| matches!(standing, Standing::Current)),
-            stuck: is_stuck(|standing| !matches!(standing, Standing::Outdated(_))),
+            broken,
+            stuck: broken || strictest.is_some_and(|max| 0 < lasting && max <= lasting),
             taken: 0,
         }
     }
@@ -104,17 +101,28 @@ impl Workload<'_> {
     /// the desired pods even where more than those are available: the owner is about to remove the surplus, and does not
     /// know that we took one. For the same reason ours count, while there is a surplus, until they are gone for good.
     fn unavailable(&self, desired: u32, now: Timestamp) -> u32 {
-        let count = |is: &dyn Fn(&Member<'_>) -> bool| {
-            u32::try_from(self.members.iter().filter(|member| is(member)).count())
-                .unwrap_or(u32::MAX)
-        };
-        let seen = count(&|member| self.is_available(member.pod, now));
+        let seen = self.count(|member| self.is_available(member.pod, now));
         let going = if desired < seen {
-            count(&|member| member.evicted)
+            self.count(|member| member.evicted)
         } else {
-            count(&|member| member.evicted && self.is_available(member.pod, now))
+            self.count(|member| member.evicted && self.is_available(member.pod, now))
         };
         desired.saturating_sub(seen).saturating_add(going)
+    }
+
+    /// Returns how many of the `desired` pods will not be there to serve even when all others are that may come yet.
+    ///
+    /// What is stuck may be surplus, and no reason for anybody to wait: a pod of a rollout that hangs, say.
+    fn stuck(&self, desired: u32, moment: &Moment<'_>) -> u32 {
+        let places = self.count(|member| member.evicted || member.pod.stays());
+        let stuck = self.count(|member| {
+            !matches!(member.standing, Standing::Outdated(_)) && member.is_stuck(moment)
+        });
+        desired.saturating_sub(places.max(desired).saturating_sub(stuck))
+    }
+
+    fn count(&self, is: impl Fn(&Member<'_>) -> bool) -> u32 {
+        u32::try_from(self.members.iter().filter(|member| is(member)).count()).unwrap_or(u32::MAX)
     }
 
     /// Says whether a pod can serve at `now`, and has been ready for as long as its owner wants to see that.
@@ -230,6 +238,12 @@ mod tests {
         check(3, "1", "R R c@!", "pace pace -");
         check(3, "2", "R R c@", "1 halted -");
         check(3, "1", "R R C@", "1 pace -");
+        // What is stuck is surplus, and the others wait for us.
+        check(3, "1", "R R R u@", "1 pace pace -");
+        check(3, "1", "R! R R u@", "- pace pace -");
+        check(3, "1", "R!~ R R u@", "- pace pace -");
+        check(3, "1", "R! R u@", "- halted -");
+        check(3, "2", "R! R! u@ R", "- - - pace");
         // It was ready, and may be again.
         check(3, "1", "R R c@|", "pace pace -");
         check(3, "1", "R r c@|", "pace 1 -");
