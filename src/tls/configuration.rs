@@ -10,13 +10,13 @@ use kube::{
     core::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     api::{TlsError, call},
     inject::{self, Service},
     serving::{Live, Serving},
-    unwatched::{Unwatched, is_forbidden},
+    unwatched::told,
 };
 
 /// The webhook configurations that make the API server call us: a mutating and a validating one of the same name.
@@ -57,8 +57,6 @@ enum Either {
 struct Both {
     mutating: Option<Option<DynamicObject>>,
     validating: Option<Option<DynamicObject>>,
-    /// We may not read the validating one, and have said so.
-    is_hidden: bool,
 }
 
 impl Configuration {
@@ -142,7 +140,8 @@ impl One {
     }
 
     fn follow(&self) -> impl Stream<Item = Seen<DynamicObject>> + Send + use<> {
-        watcher::watch_object(self.api.clone(), &self.name).default_backoff()
+        let watch = watcher::watch_object(self.api.clone(), &self.name).default_backoff();
+        told(format!("{} {}", self.kind, self.name), watch)
     }
 
     /// Makes the webhooks in `seen` that lead to `service` trust `authorities`, if they do not yet.
@@ -184,19 +183,8 @@ impl Both {
             Either::Mutating(Ok(seen)) => self.mutating = Some(seen),
             Either::Mutating(Err(error)) => return Some(Err(error)),
             Either::Validating(Ok(seen)) => self.validating = Some(seen),
-            Either::Validating(Err(error)) => {
-                // What is forbidden stays so for a while, and is told once.
-                let is_news = !(self.is_hidden && is_forbidden(&error));
-                self.is_hidden = is_forbidden(&error);
-                if is_news {
-                    let error = Unwatched(&error);
-                    warn!(error = %error, "Could not follow the ValidatingWebhookConfiguration: {error}");
-                }
-                if self.validating.is_some() {
-                    return None;
-                }
-                self.validating = Some(None);
-            }
+            Either::Validating(Err(_)) if self.validating.is_some() => return None,
+            Either::Validating(Err(_)) => self.validating = Some(None),
         }
         let (mutating, validating) = (self.mutating.clone()?, self.validating.clone()?);
         let is_any = mutating.is_some() || validating.is_some();

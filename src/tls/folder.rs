@@ -16,7 +16,7 @@ use super::{
     chain,
     configuration::Configuration,
     serving::{Live, Serving},
-    unwatched::{Unwatched, is_forbidden},
+    unwatched::is_forbidden,
 };
 use crate::error::Chain;
 
@@ -87,10 +87,7 @@ impl Folder {
                     }
                     // Whoever brings the certificate may keep the webhook configuration to themselves, too.
                     Some(Err(error)) if is_forbidden(&error) => self.serving.observe(Live::Hidden),
-                    Some(Err(error)) => {
-                        let error = Unwatched(&error);
-                        warn!(error = %error, "Could not follow the webhook configuration: {error}");
-                    }
+                    Some(Err(_)) => {}
                     None => return,
                 },
             }

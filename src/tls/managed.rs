@@ -15,7 +15,7 @@ use super::{
     material::Material,
     secret::Store,
     serving::Serving,
-    unwatched::Unwatched,
+    unwatched::told,
 };
 use crate::error::Chain;
 
@@ -85,18 +85,15 @@ impl Managed {
     /// Follows Secret and webhook configuration until the process ends.
     pub(super) async fn run(mut self) {
         let secrets = watcher::watch_object(self.store.api.clone(), &self.store.name);
-        let mut secrets = pin!(secrets.default_backoff());
+        let what = format!("Secret {}", self.store.name);
+        let mut secrets = pin!(told(what, secrets.default_backoff()));
         let mut webhooks = pin!(self.configuration.follow());
         let mut due = Instant::now() + CHECK;
         loop {
             tokio::select! {
                 seen = secrets.next() => match seen {
                     Some(Ok(secret)) => self.secret = Some(secret),
-                    Some(Err(error)) => {
-                        let error = Unwatched(&error);
-                        warn!(error = %error, "Could not follow Secret {}: {error}", self.store.name);
-                        continue;
-                    }
+                    Some(Err(_)) => continue,
                     None => return,
                 },
                 seen = webhooks.next() => match seen {
@@ -104,11 +101,7 @@ impl Managed {
                         self.configuration.note(webhooks.as_ref());
                         self.webhooks = webhooks;
                     }
-                    Some(Err(error)) => {
-                        let error = Unwatched(&error);
-                        warn!(error = %error, "Could not follow the webhook configuration: {error}");
-                        continue;
-                    }
+                    Some(Err(_)) => continue,
                     None => return,
                 },
                 () = sleep_until(due) => self.reread().await,
