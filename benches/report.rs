@@ -84,23 +84,10 @@ impl Report {
         self.row(what, figure, &format!("< {limit}"), figure < limit);
     }
 
-    /// Prints a time that must be below `limit`, of which doing nothing took `least`.
-    ///
-    /// A machine on which that is half of the limit has no time left that it could tell anything by.
-    pub(crate) fn below_where_possible(
-        &mut self,
-        what: &str,
-        time: Duration,
-        limit: Duration,
-        least: Duration,
-    ) {
-        let (figure, target) = (Figure::time(time), Figure::time(limit));
-        if time < limit || least < limit / 2 {
-            self.below(what, figure, target);
-        } else {
-            self.untold += 1;
-            self.print(what, figure, &format!("< {target}"), "not told");
-        }
+    /// Prints a figure that should be below `limit`, on a machine that is too busy to tell whether it is.
+    pub(crate) fn untold(&mut self, what: &str, figure: Figure, limit: Figure) {
+        self.untold += 1;
+        self.print(what, figure, &format!("< {limit}"), "not told");
     }
 
     /// Prints a number that must be `expected`.
