@@ -192,8 +192,7 @@ impl Candidates {
 
     /// Remembers that the candidate at `index` worked.
     ///
-    /// Nobody in particular does not take the turn of what nodes show: whoever was refused may be let in the next time, and
-    /// would never be shown again.
+    /// Nobody in particular takes no turn before what nodes show: that would never be shown again.
     pub fn note_worked(&self, index: usize) {
         if !self.passes_nodes_over(index) {
             self.worked.store(index, Ordering::Relaxed);

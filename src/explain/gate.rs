@@ -154,6 +154,8 @@ impl<'a> Scene<'a> {
         };
         gate::Workload {
             desired,
+            // Nothing that can be read tells since when.
+            lacking: 0,
             min_ready: workload.map(|it| it.min_ready).unwrap_or_default(),
             recent: 0,
             single: workload.map(Workload::is_single),

@@ -67,6 +67,8 @@ pub struct Limits {
 pub struct Workload<'a> {
     /// How many pods it wants, read just now; `None` when that is not known, which holds all of them.
     pub desired: Option<u32>,
+    /// How many of these have not come in the time that each has, though it lost some for our sake.
+    pub lacking: u32,
     /// How long a pod must have been ready to serve for certain (`minReadySeconds`), as last read.
     pub min_ready: Duration,
     /// How many pods of its namespace have been evicted in the last minute.

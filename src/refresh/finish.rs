@@ -26,7 +26,8 @@ const KEEP: Duration = Duration::from_secs(60);
 pub(super) enum End {
     /// All its pods run what their tags mean, and are ready.
     Refreshed,
-    /// One that has come since has not become ready in its time. It may still, which is another end.
+    /// One that has come since has not become ready in its time, or has not come in it. It may still, which is another
+    /// end.
     Halted,
 }
 
@@ -44,11 +45,17 @@ pub(super) fn end(group: &Group, scene: Scene<'_>, memory: &mut Memory) -> Optio
         let turn = memory.turning.remove(uid)?;
         return Some((End::Refreshed, turn));
     }
-    let left = group.time_left(scene, turn.begun, scene.limits.progress_deadline);
+    let deadline = scene.limits.progress_deadline;
+    let ready = group.time_left(scene, turn.begun, deadline);
     let turn = memory.turning.get_mut(uid)?;
+    let is_short = 0 < turn.evicted && group.count(scene) < desired;
+    turn.short = is_short.then(|| turn.short.unwrap_or(scene.now));
+    let here =
+        (turn.short).map(|since| after(since, deadline).saturating_duration_since(scene.now));
+    let left = ready.into_iter().chain(here).min();
     if group.outdated(scene).next().is_none() {
         // No old pod is left: however many new ones are to come, they are on their way.
-        let last = after(scene.now, scene.limits.progress_deadline);
+        let last = after(scene.now, deadline);
         turn.until = turn.until.min(last);
     }
     let halted = left == Some(Duration::ZERO);
@@ -140,6 +147,16 @@ mod tests {
     /// The end of a Deployment of `desired` pods, whose first was evicted at second 100, as seen at `second`; and
     /// whether it is remembered as halted.
     fn ended(desired: u32, pods: Vec<Fixture>, second: u64) -> (Option<End>, bool) {
+        ended_short(desired, pods, None, second)
+    }
+
+    /// The same, of one that has had too few pods since the second `short`.
+    fn ended_short(
+        desired: u32,
+        pods: Vec<Fixture>,
+        short: Option<u64>,
+        second: u64,
+    ) -> (Option<End>, bool) {
         assert_eq!(limits().progress_deadline, seconds(600));
         let clock = runs("clock", "other", 1).with(|pod| pod.created = wall(110));
         let mut stage = Stage::new(pods.into_iter().chain([clock]));
@@ -158,6 +175,7 @@ mod tests {
             evicted: 1,
             begun: start + seconds(100),
             halted: false,
+            short: short.map(|second| start + seconds(second)),
             until: start + seconds(700),
         };
         memory.turning.insert("uid-web".into(), turn);
@@ -207,6 +225,23 @@ mod tests {
             101 + DEADLINE,
             Some(End::Halted),
         );
+    }
+
+    #[test]
+    fn a_replacement_that_does_not_come_in_time_is_one_too() {
+        let check = |second, pods: Vec<Fixture>, expected| {
+            let halted = expected == Some(End::Halted);
+            let ended = ended_short(2, pods, Some(200), second);
+            assert_eq!(ended, (expected, halted), "{second}");
+        };
+        let up = |name| pod(name, 1, true, 101);
+        check(799, vec![up("a")], None);
+        check(800, vec![up("a")], Some(End::Halted));
+        check(800, vec![], Some(End::Halted));
+        // It is there, or on its way out still.
+        check(800, vec![up("a"), pod("b", 2, true, 0)], None);
+        let ending = pod("b", 2, false, 0).with(|pod| pod.terminating = true);
+        check(800, vec![up("a"), ending], None);
     }
 
     #[test]

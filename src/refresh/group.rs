@@ -15,11 +15,12 @@ use super::{
     memory::Memory,
     missed::{Missed, came_in_vain},
     survey::{self, Outdated, Survey},
+    target::after,
     template::Template,
 };
 use crate::cluster::{About, Workload};
 use crate::policy::{
-    Owner, Pod,
+    Owner, Phase, Pod,
     gate::{self, Hold, Limits, Made, Member, Past, signed},
     wishes::Strategy,
 };
@@ -175,6 +176,7 @@ impl Group {
         };
         gate::Workload {
             desired,
+            lacking: desired.map_or(0, |desired| self.lacks(scene, memory, desired)),
             min_ready: uid
                 .and_then(|uid| memory.workload(uid))
                 .map(|workload| workload.min_ready)
@@ -265,6 +267,26 @@ impl Group {
             .filter(|(pod, standing)| waits(pod, *standing))
             .map(|(pod, _)| left(pod))
             .min()
+    }
+
+    /// Returns how many pods it has, those on their way out too: some controllers wait for their end.
+    pub(super) fn count(&self, scene: Scene<'_>) -> u32 {
+        let is_over = |index: &&usize| scene.pods[**index].phase == Phase::Over;
+        let count = self.members.iter().filter(|index| !is_over(index)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Returns how many of the `desired` pods have not come in the time that each has: an admission plugin, a quota or
+    /// a webhook refuses them.
+    pub(super) fn lacks(&self, scene: Scene<'_>, memory: &Memory, desired: u32) -> u32 {
+        let turn = (self.workload.as_deref()).and_then(|uid| memory.turning.get(uid));
+        let is_late = turn
+            .and_then(|turn| turn.short)
+            .is_some_and(|since| after(since, scene.limits.progress_deadline) <= scene.now);
+        match is_late {
+            true => desired.saturating_sub(self.count(scene)),
+            false => 0,
+        }
     }
 
     /// Says whether it has no pod that stays.

@@ -115,8 +115,10 @@ pub(super) struct Turn {
     pub(super) evicted: u32,
     /// When the first of them was, or the restart.
     pub(super) begun: Instant,
-    /// Whether a pod that has come since has not become ready in its time.
+    /// Whether a pod that has come since has not become ready in its time, or one has not come in it.
     pub(super) halted: bool,
+    /// Since when there have been fewer pods than are wanted; not known of a restart, whose pods come by and by.
+    pub(super) short: Option<Instant>,
     /// Until when it is waited for.
     pub(super) until: Instant,
 }

@@ -188,13 +188,18 @@ fn short<'g>(
         };
         let workload = memory.workload(uid);
         let is_up = || group.is_fresh(scene, memory, 1) || group.is_empty(scene);
+        // What has not come for so long may not come soon either.
+        let is_late = workload.is_some_and(|it| 0 < group.lacks(scene, memory, it.desired));
+        if is_late && !group.is_assumed(scene, memory) {
+            return false;
+        }
         !memory.rollouts.hold(uid, scene.now)
             && group.outdated(scene).next().is_none()
             && workload.is_some_and(|it| !group.is_fresh(scene, memory, it.desired))
             && memory
                 .turning
                 .get(uid)
-                .is_some_and(|turn| turn.evicted == 0 || is_up())
+                .is_some_and(|turn| turn.evicted == 0 || is_late || is_up())
     })
 }
 

@@ -169,6 +169,7 @@ impl Asked<'_> {
             evicted: turning.map_or(0, |turn| turn.evicted),
             begun: turning.map_or(now, |turn| turn.begun),
             halted: false,
+            short: None,
             until: after(now, time),
         };
         memory.turning.insert(uid.into(), turn);

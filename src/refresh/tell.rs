@@ -104,13 +104,20 @@ pub(super) fn refreshed(about: About, turn: &Turn) -> Notice {
     notice(about, EventReason::Refreshed, end(turn), note)
 }
 
-/// Returns that a pod which has come for what was done to a workload is not ready in time, and none is left to stop.
+/// Returns that a pod which has come for what was done to a workload is not ready in time, or has not come, and none is
+/// left to stop.
 pub(super) fn halted(about: About, turn: &Turn) -> Notice {
-    let note = format!(
-        "None of its pods is outdated any more, and one that has come since has not become ready in time; {}. It is \
-         over when that pod recovers or the tag moves again",
-        deeds(turn)
-    );
+    let deeds = deeds(turn);
+    let note = match turn.short {
+        None => format!(
+            "None of its pods is outdated any more, and one that has come since has not become ready in time; {deeds}. \
+             It is over when that pod recovers or the tag moves again"
+        ),
+        Some(_) => format!(
+            "None of its pods is outdated any more, and one that it wants has not come in time; {deeds}. Its \
+             controller's Events say why"
+        ),
+    };
     notice(about, EventReason::RefreshHalted, end(turn), note)
 }
 
@@ -148,8 +155,8 @@ pub(super) fn held(about: About, outdated: &Outdated, hold: Hold) -> Option<Noti
     let (reason, note) = match hold {
         Hold::Halted => (
             EventReason::RefreshHalted,
-            "No more pods go: one that is up to date has not become ready in time. It goes on when that pod \
-             recovers or the tag moves again",
+            "No more pods go: one that is up to date, or is to come, has not become ready in time. It goes on when \
+             that pod recovers or the tag moves again",
         ),
         Hold::Ineffective => (
             EventReason::RefreshIneffective,

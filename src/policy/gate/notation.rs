@@ -63,6 +63,8 @@ pub(super) struct Scene {
     pods: Vec<(Pod, String, Wishes)>,
     pub(super) rollouts: Option<Rollouts>,
     pub(super) min_ready: Duration,
+    /// How many of its pods have not come in time.
+    pub(super) lacking: u32,
 }
 
 impl Scene {
@@ -93,6 +95,7 @@ impl Scene {
             pods,
             rollouts: None,
             min_ready: Duration::ZERO,
+            lacking: 0,
         }
     }
 
@@ -177,6 +180,7 @@ impl Scene {
         });
         Workload {
             desired,
+            lacking: self.lacking,
             min_ready: self.min_ready,
             recent: 0,
             single: desired.map(|desired| desired == 1),

@@ -112,13 +112,15 @@ impl Workload<'_> {
 
     /// Returns how many of the `desired` pods will not be there to serve even when all others are that may come yet.
     ///
-    /// What is stuck may be surplus, and no reason for anybody to wait: a pod of a rollout that hangs, say.
+    /// What is stuck may be surplus, and no reason for anybody to wait: a pod of a rollout that hangs, say. A pod that
+    /// nobody lets be created may never come.
     fn stuck(&self, desired: u32, moment: &Moment<'_>) -> u32 {
         let places = self.count(|member| member.evicted || member.pod.stays());
         let stuck = self.count(|member| {
             !matches!(member.standing, Standing::Outdated(_)) && member.is_stuck(moment)
         });
-        desired.saturating_sub(places.max(desired).saturating_sub(stuck))
+        let lost = stuck.saturating_add(self.lacking);
+        desired.saturating_sub(places.max(desired).saturating_sub(lost))
     }
 
     fn count(&self, is: impl Fn(&Member<'_>) -> bool) -> u32 {
@@ -247,6 +249,20 @@ mod tests {
         // It was ready, and may be again.
         check(3, "1", "R R c@|", "pace pace -");
         check(3, "1", "R r c@|", "pace 1 -");
+    }
+
+    #[test]
+    fn a_successor_that_does_not_come_halts_its_owner() {
+        let check = |lacking, max: &str, pods: &str, expected: &str| {
+            let mut scene = Scene::new(OwnerKind::ReplicaSet, pods).wish("max-unavailable", max);
+            scene.lacking = lacking;
+            assert_eq!(scene.fates(Some(3)), expected, "{lacking} {pods}");
+        };
+        check(0, "1", "R R", "pace pace");
+        check(1, "1", "R R", "halted halted");
+        check(1, "1", "R r", "halted 1");
+        check(1, "2", "R R", "1 pace");
+        check(2, "2", "R", "halted");
     }
 
     #[test]

@@ -78,6 +78,7 @@ fn a_workload_that_is_being_replaced_stays_a_group_until_it_is_fresh() {
         evicted: 1,
         begun: stage.now(),
         halted: false,
+        short: None,
         until: stage.now() + seconds(600),
     };
     memory.turning.insert("uid-web".into(), turn);

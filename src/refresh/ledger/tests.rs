@@ -260,6 +260,7 @@ fn check_turn(finished: bool, second: u64, expected: &[&str]) {
         evicted: 1,
         begun: now,
         halted: false,
+        short: None,
         until: now + seconds(600),
     };
     night.memory.turning.insert("uid-web".into(), turn);

@@ -99,6 +99,7 @@ fn what_is_over_is_forgotten() {
         evicted: 1,
         begun: now,
         halted: false,
+        short: None,
         until: now + seconds(600),
     };
     memory.turning.insert("uid-web".into(), turn);

@@ -144,6 +144,7 @@ fn the_end_says_how_many_pods_went() {
         evicted,
         begun,
         halted: false,
+        short: None,
         until: tokio::time::Instant::now() + seconds(1),
     };
     let notice = refreshed(about(), &turn(3));

@@ -46,6 +46,7 @@ mod midway;
 mod outages;
 mod owners;
 mod pace;
+mod refused;
 mod requests;
 mod restart;
 mod secrets;
