@@ -1,0 +1,131 @@
+//! The YAML of the documents: overlays and patches that render over the manifests as they are.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    files::{below, read},
+    kubectl::Kubectl,
+    markdown::blocks,
+    overlay::{Overlay, controllers},
+    skip::need,
+    yaml::{title, unknown_fields},
+};
+
+/// What a block of YAML is.
+#[derive(Debug)]
+enum Block {
+    /// A kustomization, with `@` for the folder of manifests.
+    Overlay(Value),
+    /// Objects to add to the base, or to patch it by.
+    Objects(Vec<Value>),
+    /// Another program's configuration.
+    Foreign,
+}
+
+impl Block {
+    #[track_caller]
+    fn read(text: &str) -> Self {
+        let mut objects = testbed::manifests::parse(text).unwrap();
+        if objects.iter().all(|it| it["metadata"].is_object()) {
+            return Self::Objects(objects);
+        }
+        let [overlay] = &mut objects[..] else {
+            panic!("one kustomization: {text}")
+        };
+        let is = |key: &str| overlay[key].is_array();
+        match is("resources") {
+            true => {}
+            // What is to be added to an overlay that there is.
+            false if is("labels") || is("patches") => overlay["resources"] = json!(["../base"]),
+            false => return Self::Foreign,
+        }
+        for key in ["resources", "components"] {
+            let paths = overlay.get_mut(key).and_then(Value::as_array_mut);
+            for path in paths.into_iter().flatten() {
+                *path = here(path.as_str().unwrap()).into();
+            }
+        }
+        Self::Overlay(overlay.take())
+    }
+}
+
+/// Returns where the manifests that `path` names are in this checkout, if it is the checkout of that version.
+#[track_caller]
+fn here(path: &str) -> String {
+    let remote = "https://github.com/podrefresh/podrefresh//";
+    let version = concat!("?ref=v", env!("CARGO_PKG_VERSION"));
+    let path = match path.strip_prefix(remote) {
+        Some(path) => path.strip_suffix(version).expect("this version"),
+        None => path,
+    };
+    let path = (path.strip_prefix("manifests/")).or_else(|| path.strip_prefix("../"));
+    format!("@/{}", path.expect("a folder of manifests"))
+}
+
+/// Returns the blocks of YAML of all pages.
+fn all() -> Vec<(PathBuf, Block)> {
+    let is_page = |path: &Path| path.extension().is_some_and(|it| it == "md");
+    let pages = ["docs", "certs", "manifests", "fuzz"]
+        .into_iter()
+        .flat_map(|folder| below(folder, is_page));
+    let more = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(PathBuf::from);
+    let pages = pages.chain(more);
+    pages
+        .flat_map(|page| {
+            let blocks = blocks(&read(&page), "yaml");
+            let blocks: Vec<_> = blocks.iter().map(|it| Block::read(it)).collect();
+            blocks.into_iter().map(move |block| (page.clone(), block))
+        })
+        .collect()
+}
+
+#[test]
+fn what_pages_say_to_write_renders_over_the_manifests() {
+    let Some(kubectl) = need(Kubectl::find()) else {
+        return;
+    };
+    let (mut overlays, mut patches) = (0, 0);
+    for (page, block) in all() {
+        let page = page.display();
+        let rendered = match &block {
+            Block::Foreign => continue,
+            Block::Overlay(overlay) => {
+                overlays += 1;
+                Overlay::new(&overlay.to_string()).render(&kubectl)
+            }
+            Block::Objects(objects) => {
+                patches += 1;
+                Overlay::patched(&kubectl, objects).render(&kubectl)
+            }
+        };
+        for object in &rendered {
+            let unknown = unknown_fields(object).unwrap();
+            assert!(unknown.is_empty(), "{page}: {}: {unknown:?}", title(object));
+        }
+        // The overlay of one namespace alone has no controller.
+        if rendered.iter().any(|it| it["kind"] == "Deployment") {
+            let [controller] = controllers(&rendered).unwrap() else {
+                panic!("{page}: one container: {block:?}")
+            };
+            assert_eq!(controller["name"], "controller", "{page}");
+        }
+    }
+    assert!(5 < overlays && 1 < patches, "{overlays} and {patches}");
+}
+
+#[test]
+fn a_patch_by_a_wrong_name_is_found() {
+    let Some(kubectl) = need(Kubectl::find()) else {
+        return;
+    };
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: podrefresh, namespace: podrefresh}\n\
+         spec: {template: {spec: {containers: [{name: podrefresh, env: [{name: A, value: b}]}]}}}\n";
+    let Block::Objects(objects) = Block::read(patch) else {
+        panic!("objects");
+    };
+    let rendered = Overlay::patched(&kubectl, &objects).render(&kubectl);
+    let error = controllers(&rendered).unwrap_err();
+    assert_eq!(error, "\"podrefresh\" has no image");
+}
