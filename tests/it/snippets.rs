@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::support::{
     files::{below, read},
     kubectl::Kubectl,
-    markdown::blocks,
+    markdown::{blocks, section},
     overlay::{Overlay, controllers},
     skip::need,
-    yaml::{title, unknown_fields},
+    yaml::{list, title, unknown_fields},
 };
 
 /// What a block of YAML is.
@@ -113,6 +113,45 @@ fn what_pages_say_to_write_renders_over_the_manifests() {
         }
     }
     assert!(5 < overlays && 1 < patches, "{overlays} and {patches}");
+}
+
+/// Returns what the one overlay of docs/operations.md below `heading` renders to; `None` skips the test.
+#[track_caller]
+fn operations(heading: &str) -> Option<Vec<Value>> {
+    let kubectl = need(Kubectl::find())?;
+    let page = read("docs/operations.md");
+    let blocks = blocks(section(&page, heading), "yaml");
+    let [block] = &blocks[..] else {
+        panic!("one block: {blocks:?}")
+    };
+    let Block::Overlay(overlay) = Block::read(block) else {
+        panic!("an overlay: {block}")
+    };
+    Some(Overlay::new(&overlay.to_string()).render(&kubectl))
+}
+
+#[test]
+fn on_openshift_the_cluster_chooses_the_user() {
+    let Some(objects) = operations("### OpenShift") else {
+        return;
+    };
+    let deployment = objects.iter().find(|it| it["kind"] == "Deployment");
+    let pod = &deployment.unwrap()["spec"]["template"]["spec"];
+    let profile = json!({"type": "RuntimeDefault"});
+    assert_eq!(
+        pod["securityContext"],
+        json!({"runAsNonRoot": true, "seccompProfile": profile})
+    );
+    assert!(!pod.to_string().contains("runAsUser"), "{pod}");
+    // Its DNS is not where it is elsewhere, as a policy sees it.
+    let policy = objects.iter().find(|it| it["kind"] == "NetworkPolicy");
+    for port in [53, 5353] {
+        for protocol in ["UDP", "TCP"] {
+            let wanted = json!({"port": port, "protocol": protocol});
+            let dns = list(policy.unwrap(), "/spec/egress/0/ports");
+            assert!(dns.contains(&wanted), "{wanted}: {dns:?}");
+        }
+    }
 }
 
 #[test]
