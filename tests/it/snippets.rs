@@ -155,6 +155,21 @@ fn on_openshift_the_cluster_chooses_the_user() {
 }
 
 #[test]
+fn the_webhooks_port_can_be_for_some_and_the_admin_port_for_all() {
+    let Some(objects) = operations("### The webhooks' port") else {
+        return;
+    };
+    let policy = objects.iter().find(|it| it["kind"] == "NetworkPolicy");
+    let [admission, admin] = &list(policy.unwrap(), "/spec/ingress")[..] else {
+        panic!("two rules: {policy:?}")
+    };
+    assert_eq!(admission["ports"][0]["port"], "admission");
+    assert!(admission["from"][0]["ipBlock"]["cidr"].is_string());
+    assert_eq!(admin["ports"][0]["port"], "admin");
+    assert!(admin["from"].is_null());
+}
+
+#[test]
 fn a_patch_by_a_wrong_name_is_found() {
     let Some(kubectl) = need(Kubectl::find()) else {
         return;
