@@ -283,7 +283,8 @@ impl Candidate {
         self.asked = is_silence(&answer);
         match answer {
             Ok(answer) => {
-                self.is_founder = true;
+                // A Lease that somebody deleted had a leader before us.
+                self.is_founder = self.seen.is_none();
                 self.see(Record::new(decode(&answer)?), Instant::now());
                 Ok(Attempt::Held(start))
             }

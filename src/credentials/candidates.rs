@@ -153,9 +153,13 @@ impl Candidates {
         if self.stops_nodes {
             return Some(Obstacle::Malformed);
         }
+        (self.passes_nodes_over(index)).then_some(Obstacle::Refused)
+    }
+
+    /// Says whether the candidate at `index` is nobody in particular, while nodes would show a credential.
+    pub fn passes_nodes_over(&self, index: usize) -> bool {
         let is_anonymous = (self.get(index)).is_none_or(|it| it.source == Source::Anonymous);
-        let refused = is_anonymous && self.list.iter().any(Candidate::is_shown_by_nodes);
-        refused.then_some(Obstacle::Refused)
+        is_anonymous && self.list.iter().any(Candidate::is_shown_by_nodes)
     }
 
     /// Returns about how many bytes it takes.
@@ -187,13 +191,19 @@ impl Candidates {
     }
 
     /// Remembers that the candidate at `index` worked.
+    ///
+    /// Nobody in particular does not take the turn of what nodes show: whoever was refused may be let in the next time, and
+    /// would never be shown again.
     pub fn note_worked(&self, index: usize) {
-        self.worked.store(index, Ordering::Relaxed);
+        if !self.passes_nodes_over(index) {
+            self.worked.store(index, Ordering::Relaxed);
+        }
     }
 }
 
 impl Candidate {
-    fn is_shown_by_nodes(&self) -> bool {
+    /// Says whether nodes show it, too.
+    pub fn is_shown_by_nodes(&self) -> bool {
         let is_of_nodes = !matches!(
             self.source,
             Source::Anonymous | Source::Entry(Origin::File(_), _)

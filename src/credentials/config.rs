@@ -54,6 +54,9 @@ pub enum EntryFault {
     /// The field `auth`.
     #[error("`auth` must be the base64 of `user:password`")]
     Auth,
+    /// The bytes in the field `auth`, which nodes show as they are.
+    #[error("the `user:password` in `auth` must be UTF-8")]
+    Bytes,
     /// The credential's length.
     #[error("the credential must not be longer than 32 KiB")]
     Length,
@@ -66,7 +69,7 @@ impl EntryFault {
         match self {
             Self::Shape(field) => !matches!(field.as_bytes(), b"identitytoken"),
             Self::Auth => true,
-            Self::Key(_) | Self::Length => false,
+            Self::Key(_) | Self::Bytes | Self::Length => false,
         }
     }
 }

@@ -84,6 +84,12 @@ impl<T> Clone for Told<T> {
     }
 }
 
+/// What a host answers to a question about an image.
+pub(super) trait Answered {
+    /// Says whether the next host is asked as well, as nodes do: this one let in nobody who shows what they show.
+    fn leaves_nodes_out(&self, candidates: &Candidates) -> bool;
+}
+
 /// A question about an image, to be asked at one address after the other.
 pub(super) struct Round {
     place: Arc<Place>,
@@ -240,10 +246,11 @@ impl Place {
 impl Round {
     /// Asks at one address after the other until there is an answer, as container runtimes do.
     ///
-    /// Each waits for its turn and for its answer, and leaves time for those behind it. When all fail, the
-    /// fault that says most is told.
+    /// Each waits for its turn and for its answer, and leaves time for those behind it. When all fail, an answer that
+    /// leaves nodes out is told, else the fault that says most.
     pub(super) async fn take<T, A>(&self, ask: impl Fn(Arc<Session>) -> A) -> Told<T>
     where
+        T: Answered,
         A: Future<Output = Result<T, Fault>>,
     {
         let told = |host: &Arc<str>, answer| Told {
@@ -255,6 +262,7 @@ impl Round {
             Err(fault) => return told(&self.place.name, Err(fault.clone())),
         };
         let (began, mut worst) = (Instant::now(), None::<(Arc<str>, Fault)>);
+        let mut open = None;
         for (index, spot) in spots.iter().enumerate() {
             let left = match index {
                 0 => self.limit,
@@ -268,6 +276,10 @@ impl Round {
                 false => Ok(answer.await),
             };
             let fault = match answer.unwrap_or(Err(Fault::Timeout { after: share })) {
+                Ok(answer) if answer.leaves_nodes_out(&self.candidates) => {
+                    open = open.or_else(|| Some(told(&spot.endpoint.host, Ok(Arc::new(answer)))));
+                    continue;
+                }
                 Ok(answer) => return told(&spot.endpoint.host, Ok(Arc::new(answer))),
                 Err(fault) => fault,
             };
@@ -277,6 +289,9 @@ impl Round {
             {
                 worst = Some((Arc::clone(&spot.endpoint.host), fault));
             }
+        }
+        if let Some(open) = open {
+            return open;
         }
         let (host, fault) = worst.unwrap_or_else(|| (Arc::clone(&self.place.name), Fault::NoHost));
         told(&host, Err(fault))

@@ -17,7 +17,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    credentials::{Candidates, Fingerprint, Keychain},
+    credentials::{Candidates, Fingerprint, Keychain, Obstacle},
     memo::{Aborted, Hit, Keep, Memo},
     observe::metrics::{Metrics, Outcome},
     policy::ImageRef,
@@ -209,7 +209,10 @@ impl Resolver {
             && let Ok(found) = &hit.value.answer
             && let Some(obstacle) = candidates.obstacle(found.candidate)
         {
-            hit.value.answer = Err(Fault::NodesCannotPull(obstacle));
+            // One that may not ask now may be let in later.
+            let limit = (obstacle == Obstacle::Refused).then(|| found.limit.clone());
+            let fault = limit.flatten().unwrap_or(Fault::NodesCannotPull(obstacle));
+            hit.value.answer = Err(fault);
         }
         hit
     }

@@ -12,6 +12,7 @@ use super::{
     endpoint::Endpoint,
     host::Host,
     manifest::{Deciding, Errand, Reply},
+    place::Answered,
     retry_after,
     token::{Tokens, basic},
     transport::Transport,
@@ -37,6 +38,28 @@ pub(super) struct Found {
     pub(super) deciding: Deciding,
     /// Which candidate was shown to the registry.
     pub(super) candidate: usize,
+    /// The limit that another met before, which nodes would show.
+    pub(super) limit: Option<Fault>,
+}
+
+/// An answer to the first of the candidates that was let in.
+struct Admitted<T> {
+    answer: T,
+    candidate: usize,
+    limit: Option<Fault>,
+}
+
+impl Answered for Found {
+    fn leaves_nodes_out(&self, candidates: &Candidates) -> bool {
+        candidates.passes_nodes_over(self.candidate)
+    }
+}
+
+impl Answered for Manifest {
+    /// Whoever hands it out, it is the same.
+    fn leaves_nodes_out(&self, _: &Candidates) -> bool {
+        false
+    }
 }
 
 /// What one wants to know of a manifest.
@@ -99,12 +122,14 @@ impl Pass {
 impl Session {
     /// Returns the digest, by the first of `candidates` that the registry lets in.
     pub(super) async fn digest(&self, candidates: &Candidates) -> Result<Found, Fault> {
-        let ((digest, deciding), candidate) = self.let_in(candidates, &ByTag).await?;
+        let admitted = self.let_in(candidates, &ByTag).await?;
+        let (digest, deciding) = admitted.answer;
         self.check_asked_for(&digest)?;
         Ok(Found {
             digest,
             deciding,
-            candidate,
+            candidate: admitted.candidate,
+            limit: admitted.limit,
         })
     }
 
@@ -114,11 +139,11 @@ impl Session {
         candidates: &Candidates,
         digest: &Digest,
     ) -> Result<Manifest, Fault> {
-        let (manifest, _) = self.let_in(candidates, &ByDigest(digest)).await?;
-        Ok(manifest)
+        let admitted = self.let_in(candidates, &ByDigest(digest)).await?;
+        Ok(admitted.answer)
     }
 
-    /// Returns the answer to the first of `candidates` that the registry lets in, and which one that is.
+    /// Returns the answer to the first of `candidates` that the registry lets in.
     ///
     /// A registry may hide what one may not see: that there is no such image is no last word either, nor is it to
     /// the kubelet, which goes on whatever it is told. Here what ails the whole host ends the row.
@@ -126,16 +151,24 @@ impl Session {
         &self,
         candidates: &Candidates,
         question: &Q,
-    ) -> Result<(Q::Answer, usize), Fault> {
+    ) -> Result<Admitted<Q::Answer>, Fault> {
         let url = self.endpoint.manifest(&self.image);
         let mut told: Option<(u8, Fault)> = None;
+        let mut limit = None;
         for (index, candidate) in candidates.in_turn() {
             match self.answer_to(&url, candidate, question).await {
                 Ok(answer) => {
                     candidates.note_worked(index);
-                    return Ok((answer, index));
+                    return Ok(Admitted {
+                        answer,
+                        candidate: index,
+                        limit,
+                    });
                 }
                 Err(fault) if self.leaves_others(&fault) => {
+                    if fault.is_limit() && candidate.is_shown_by_nodes() {
+                        limit = Some(fault.clone());
+                    }
                     let weight = fault.weight_for(candidate, Q::FOLLOWS_TAG);
                     // The first of equals says most: the best credential got it.
                     if told.as_ref().is_none_or(|(known, _)| *known < weight) {

@@ -11,10 +11,12 @@ use crate::credentials::{Credential, Scope};
 /// Longer than every credential: those of clouds have up to 8 KiB, and few servers take a header that is longer.
 const LONGEST_CREDENTIAL: usize = 32 << 10;
 
-/// As Go decodes, padding is taken or left.
+/// As Go decodes: padding is taken or left, and so are bits behind the last byte.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
 /// Reads one entry: what the kubelet would show of it, then its identity token, which the kubelet does not know. One without
@@ -47,7 +49,10 @@ fn decode_auth(auth: &str) -> Result<Credential, EntryFault> {
     // Line ends come from `base64` and `echo`.
     let auth: String = auth.split_ascii_whitespace().collect();
     let text = BASE64.decode(auth).map_err(|_| EntryFault::Auth)?;
-    let text = String::from_utf8(text).map_err(|_| EntryFault::Auth)?;
+    if !text.contains(&b':') {
+        return Err(EntryFault::Auth);
+    }
+    let text = String::from_utf8(text).map_err(|_| EntryFault::Bytes)?;
     let (username, password) = text.split_once(':').ok_or(EntryFault::Auth)?;
     Ok(basic(username, password))
 }
@@ -120,6 +125,16 @@ mod tests {
         check(json!({"auth": "YW5uOnA6dw==\n"}), Ok(("ann", "p:w")));
         check(json!({"auth": " YW5u\r\nOnA6\ndw== "}), Ok(("ann", "p:w")));
         check(json!({"auth": "YW5uOnA6dw"}), Ok(("ann", "p:w")));
+        check(json!({"auth": "YW5uOnA6dx=="}), Ok(("ann", "p:w")));
+    }
+
+    #[test]
+    fn a_password_in_another_alphabet_is_of_no_use_to_us_alone() {
+        // "ann:" and the Latin-1 of "é".
+        check(json!({"auth": "YW5uOuk="}), Err(EntryFault::Bytes));
+        assert!(!EntryFault::Bytes.stops_nodes());
+        // "\xe9", without a colon.
+        check(json!({"auth": "6Q=="}), Err(EntryFault::Auth));
     }
 
     #[test]
@@ -164,7 +179,7 @@ mod tests {
             json!({"USERNAME": 7, "username": "ann"}),
             Err(EntryFault::Shape("username")),
         );
-        check(json!({"auth": "/zr/"}), Err(EntryFault::Auth));
+        check(json!({"auth": "/y//"}), Err(EntryFault::Auth));
         check(json!({"auth": 7}), Err(EntryFault::Shape("auth")));
         check(
             json!({"password": ["x"]}),

@@ -158,9 +158,10 @@ impl Sightings {
     /// A registry may be known by another name to those who push: where no image in use comes from the one that is
     /// told, all are meant that have the same repository and tag.
     pub(in crate::refresh) fn told(&mut self, pushes: &[Push], now: Instant) -> Vec<Hint> {
-        if !pushes.is_empty() {
-            self.told = Some(now);
+        if pushes.is_empty() {
+            return Vec::new();
         }
+        self.told = Some(now);
         let mut hints = vec![Hint::Unused; pushes.len()];
         for (nth, lookup) in self.meant(pushes) {
             let hint = self.nudge(&lookup, now);

@@ -94,65 +94,6 @@ async fn anonymous_is_tried_last() {
     assert_eq!(answer.trail.source(), &Source::Anonymous);
 }
 
-/// Starts a registry that lets in `right`, and who shows nothing, and nobody else.
-async fn public() -> Server {
-    Server::start(|request| match request.authorization() {
-        Some(shown) if shown != basic("right") => Reply::new(401),
-        None if request.path() == "/v2/" => {
-            Reply::new(401).header("WWW-Authenticate", "Basic realm=x")
-        }
-        _ => manifest(request),
-    })
-    .await
-}
-
-#[tokio::test]
-async fn what_nodes_cannot_pull_has_no_digest_for_their_sake() {
-    let server = public().await;
-    let host = server.host();
-    let passwords = AtomicUsize::new(0);
-    let api = Server::start(move |_| {
-        let nth = passwords.fetch_add(1, Ordering::Relaxed);
-        secret(&config(&host, ["ended", "ended", "right"][nth.min(2)]))
-    })
-    .await;
-    let resolver = resolver(Some(&api)).with_secrets_max_age(Duration::MAX);
-    pull(&resolver, &server).await.unwrap();
-    // From memory: what is known so serves admission, and not the poller.
-    let error = pull(&resolver.for_nodes(), &server).await.unwrap_err();
-    assert_eq!(error.label(), "nodes_cannot_pull");
-    let path = server.host();
-    assert_eq!(
-        Chain(&error).to_string(),
-        format!(
-            "no digest for {path}/org/app:1 from {path} (tried secret shop/pull key {path}, anonymous): it answers who \
-             shows nothing, but nodes cannot pull: they show credentials, and none of these gets an answer"
-        )
-    );
-    // The secret is read again for it, and found mended.
-    let answer = pull(&resolver.for_nodes(), &server).await.unwrap();
-    assert_eq!(
-        answer.trail.source().to_string(),
-        format!("secret shop/pull key {path}")
-    );
-}
-
-#[tokio::test]
-async fn a_malformed_secret_keeps_nodes_from_public_images_too() {
-    let server = public().await;
-    let api =
-        Server::start(|_| secret(&serde_json::json!({"auths": {"h.io": {"auth": "?"}}}))).await;
-    let resolver = resolver(Some(&api));
-    pull(&resolver, &server).await.unwrap();
-    let error = pull(&resolver.for_nodes(), &server).await.unwrap_err();
-    assert_eq!(error.label(), "nodes_cannot_pull");
-    assert!(
-        Chain(&error)
-            .to_string()
-            .ends_with("they cannot read one of the pull secrets")
-    );
-}
-
 #[tokio::test]
 async fn a_token_is_exchanged_once_and_used_until_it_ends() {
     let script = |_: &Request| Reply::new(200).body(r#"{"token": "t0ken", "expires_in": 300}"#);

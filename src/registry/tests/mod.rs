@@ -10,6 +10,7 @@ mod limits;
 mod login;
 mod manifests;
 mod moved;
+mod nodes;
 mod providers;
 mod proxy;
 mod scopes;

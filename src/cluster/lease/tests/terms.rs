@@ -65,3 +65,18 @@ async fn a_first_claim_under_way_is_given_back_if_it_came_through() {
         assert!(run.fake.is_quiet());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_makes_a_lease_that_was_deleted_succeeds_another() {
+    let mut run = start();
+    let look = run.fake.next().await.expect("GET", PATH);
+    look.reply(200, &lease("other", 1));
+    let look = run.fake.next().await.expect("GET", PATH);
+    look.refuse(404, "NotFound");
+    let collection = PATH.trim_end_matches("/podrefresh");
+    accept(run.fake.next().await.expect("POST", collection), 1);
+    soon(run.leadership.changed().wait_for(Option::is_some))
+        .await
+        .unwrap();
+    assert!(run.leads() && run.leadership.succeeds());
+}
