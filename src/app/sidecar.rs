@@ -65,7 +65,7 @@ impl PodName {
 impl Sidecar {
     /// Binds the port, if one is wanted, and sets up the way to registries.
     pub async fn bind(settings: SidecarSettings, connection: &Connection) -> anyhow::Result<Self> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::without_leader();
         let server = connection.server();
         let resolver = resolver(&settings.registries, Some(server.clone()), &metrics)?;
         let admin = match settings.admin_addr {

@@ -118,6 +118,15 @@ pub struct Metrics {
 impl Metrics {
     /// Returns the metrics, registered and at zero.
     pub fn new() -> Self {
+        Self::made(true)
+    }
+
+    /// Returns those of a program that never leads, by which its page can be told from a controller's.
+    pub fn without_leader() -> Self {
+        Self::made(false)
+    }
+
+    fn made(leads: bool) -> Self {
         let mut registry = Registry::with_prefix("podrefresh");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program's version", build);
@@ -242,7 +251,10 @@ impl Metrics {
                 "Images in use that were looked at for a push, by what the registry said",
             ),
             cluster_pods: plain(r, "cluster_pods", "Pods in the watch cache"),
-            leader: plain(r, "leader", "1 while this replica leads"),
+            leader: match leads {
+                true => plain(r, "leader", "1 while this replica leads"),
+                false => Gauge::default(),
+            },
             ready: plain(r, "ready", "1 while this replica is ready for reviews"),
             events_lost: plain(
                 r,

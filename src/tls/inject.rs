@@ -61,15 +61,23 @@ pub fn trusted(
         .collect()
 }
 
-/// Returns the annotation of `configuration` that hands its caBundle to cert-manager's injector, if there is one.
+/// The annotations that hand a caBundle to OpenShift's service CA, where they are `true`.
+const SERVICE_CA: [&str; 2] = [
+    "service.beta.openshift.io/inject-cabundle",
+    "service.alpha.openshift.io/inject-cabundle",
+];
+
+/// Returns the annotation of `configuration` that hands its caBundle to cert-manager's injector or to OpenShift's
+/// service CA, if there is one.
 ///
 /// Two that write one field would undo each other's work for ever.
 pub fn keeper(configuration: &DynamicObject) -> Option<&str> {
     let annotations = configuration.metadata.annotations.as_ref()?;
-    annotations
-        .keys()
-        .map(String::as_str)
-        .find(|key| key.starts_with("cert-manager.io/inject-"))
+    let hands_over = |(key, value): &(&String, &String)| {
+        key.starts_with("cert-manager.io/inject-")
+            || SERVICE_CA.contains(&key.as_str()) && value.eq_ignore_ascii_case("true")
+    };
+    annotations.iter().find(hands_over).map(|(key, _)| &**key)
 }
 
 /// Returns the patch that makes `service`'s webhooks trust `bundle` (PEM); `None` where they do already.
@@ -193,16 +201,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_is_cert_managers_where_an_annotation_says_so() {
+    fn a_bundle_is_somebody_elses_where_an_annotation_says_so() {
         let mut read = configuration(json!([]));
         assert_eq!(keeper(&read), None);
-        let annotations = read.metadata.annotations.get_or_insert_default();
-        annotations.insert("cert-manager.io/other".to_owned(), String::new());
-        assert_eq!(keeper(&read), None);
-        let annotations = read.metadata.annotations.get_or_insert_default();
-        let inject = "cert-manager.io/inject-ca-from";
-        annotations.insert(inject.to_owned(), "a/b".to_owned());
-        assert_eq!(keeper(&read), Some(inject));
+        let mut check = |key: &str, value: &str, keeps: bool| {
+            let others = [("a", "b"), (key, value)].into_iter();
+            let annotations = others.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            read.metadata.annotations = Some(annotations.collect());
+            assert_eq!(keeper(&read), keeps.then_some(key), "{key}={value}");
+        };
+        check("cert-manager.io/other", "", false);
+        check("cert-manager.io/inject-ca-from", "a/b", true);
+        check("cert-manager.io/inject-apiserver-ca", "true", true);
+        for key in SERVICE_CA {
+            check(key, "true", true);
+            check(key, "false", false);
+        }
+        check(
+            "service.beta.openshift.io/serving-cert-secret-name",
+            "true",
+            false,
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod refresh;
 mod registry;
 mod rotation;
 mod sidecar;
+mod snippets;
 mod support;
 mod tls;
 mod troubleshooting;

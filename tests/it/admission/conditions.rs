@@ -75,7 +75,7 @@ fn of_all_updates_of_pods_new_images_alone_cost_a_call() {
 #[test]
 fn wishes_are_judged_where_there_are_any_and_they_are_new() {
     let expected = [
-        "01", "02", "05", "06", "07", "08", "09", "13", "27", "28", "31", "50",
+        "01", "02", "05", "06", "07", "08", "09", "13", "27", "28", "50",
     ];
     assert_eq!(called_for("validate.podrefresh.io"), expected);
 }
@@ -185,6 +185,16 @@ fn a_stamp_that_comes_changes_or_goes_is_looked_at() {
     check(Value::Null, json!({"image.podrefresh.io/app": "x"}), true);
     check(Value::Null, Value::Null, false);
     check(json!({"a": "b"}), json!({"a": "c"}), false);
+    // What else is on a stamped pod is anybody's.
+    let stamp = |other: &str| json!({"image.podrefresh.io/app": "x", "a": other});
+    check(stamp("b"), stamp("c"), false);
+    check(stamp("b"), json!({"image.podrefresh.io/app": "x"}), false);
+    check(json!({"image.podrefresh.io/app": "x"}), stamp("b"), false);
+    check(
+        json!({"podrefresh.io/mode": "x"}),
+        json!({"podrefresh.io/mode": "y"}),
+        false,
+    );
 }
 
 #[test]
@@ -199,4 +209,66 @@ fn a_running_pods_wishes_are_judged_when_its_annotations_change() {
     );
     check(json!({"podrefresh.io/mode": "pin"}), Value::Null, false);
     check(json!({"a": "b"}), json!({"a": "c"}), false);
+    let wish = |mode: &str, other: &str| json!({"podrefresh.io/mode": mode, "a": other});
+    check(wish("pin", "b"), wish("pin", "c"), false);
+    check(wish("pin", "b"), wish("stamp", "b"), true);
+    check(json!({"a": "b"}), wish("pin", "b"), true);
+}
+
+#[test]
+fn of_a_workload_its_wishes_and_its_template_are_looked_at() {
+    use serde_json::json;
+    let wishes = |other: &str| json!({"podrefresh.io/mode": "pin", "a": other});
+    let template = |annotations: Value, image: &str| {
+        json!({"metadata": {"labels": {"app": "a"}, "annotations": annotations},
+            "spec": {"containers": [{"name": "app", "image": image}]}})
+    };
+    let containers = json!({"containers": [{"name": "app", "image": "a:1"}]});
+    let bare = json!({"spec": containers});
+    let labelled = json!({"metadata": {"labels": {"app": "a"}}, "spec": containers});
+    let check = |kind: &str, old: &Value, new: &Value, expected| {
+        let object = |annotations: &Value, n: u32, template: &Value| {
+            let spec = match kind {
+                "CronJob" => {
+                    json!({"schedule": n, "jobTemplate": {"spec": {"template": template}}})
+                }
+                _ => json!({"replicas": n, "template": template}),
+            };
+            match annotations {
+                Value::Null => json!({"metadata": {"name": "a"}, "spec": spec}),
+                _ => json!({"metadata": {"annotations": annotations}, "spec": spec}),
+            }
+        };
+        let of = |it: &Value, n| object(&it["own"], n, &it["template"]);
+        let request = json!({
+            "operation": "UPDATE", "kind": {"group": "apps", "version": "v1", "kind": kind},
+            "object": of(new, 2), "oldObject": of(old, 1),
+        });
+        check_request("validate.podrefresh.io", &request, expected);
+    };
+    for kind in ["ReplicaSet", "Deployment", "Job", "CronJob"] {
+        let whole = json!({"own": {"a": "b"}, "template": template(wishes("b"), "a:1")});
+        // Another number, and what the controllers note beside it.
+        check(kind, &whole, &whole, false);
+        let noted = json!({"own": {"a": "c", "d": "e"}, "template": template(wishes("b"), "a:1")});
+        check(kind, &whole, &noted, false);
+        check(kind, &noted, &whole, false);
+        let own = json!({"own": wishes("b"), "template": whole["template"]});
+        check(kind, &whole, &own, true);
+        check(kind, &own, &own, false);
+        check(kind, &own, &whole, false);
+        let other = json!({"own": {"a": "b"}, "template": template(json!({"podrefresh.io/mode": "x"}), "a:1")});
+        check(kind, &whole, &other, true);
+        // Where there were no annotations, or are none.
+        for template in [&bare, &labelled] {
+            let without = json!({"own": null, "template": template});
+            check(kind, &without, &whole, true);
+            check(kind, &without, &own, true);
+            check(kind, &whole, &without, false);
+            check(kind, &without, &without, false);
+        }
+    }
+    // A new image alone brings no wish.
+    let image = |image: &str| json!({"own": null, "template": template(wishes("b"), image)});
+    check("Deployment", &image("a:1"), &image("a:2"), false);
 }

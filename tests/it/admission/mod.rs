@@ -6,6 +6,7 @@ use testbed::images::Format;
 
 use crate::support::world::World;
 
+mod calls;
 mod conditions;
 mod opting_in;
 mod port;

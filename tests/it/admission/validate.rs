@@ -200,7 +200,7 @@ async fn kubectl_shows_the_refusal_and_applies_what_makes_sense() {
 }
 
 /// Sends a merge patch; returns the status and the message of a refusal.
-async fn merge(world: &World, path: &str, patch: Value) -> (u16, String) {
+pub(super) async fn merge(world: &World, path: &str, patch: Value) -> (u16, String) {
     let kind = "application/merge-patch+json";
     let (status, _, answer) = world.send_as("PATCH", path, kind, &patch).await;
     (
@@ -342,47 +342,4 @@ async fn system_namespaces_and_a_controller_that_is_down_refuse_nothing() {
         (status == 201).then_some(())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_else_costs_a_call() {
-    if !on_testbed() {
-        return;
-    }
-    let world = World::running(&[]).await;
-    world.kube.opted_in("shop").await;
-    let (image, _) = push(&world, "app");
-    world.kube.deployment("shop", "web", 2, &image).await;
-    let pods = world.kube.ready("shop", 2).await;
-    let path = format!("{PODS}/{}", name(&pods[0]));
-    let labels = json!({"metadata": {"labels": {"a": "b"}}});
-    assert_eq!(merge(&world, &path, labels.clone()).await.0, 200);
-    assert_eq!(
-        merge(&world, "/api/v1/namespaces/shop", labels).await.0,
-        200
-    );
-    let running = &world.controllers()[0];
-    let calls = async |path: &str| {
-        let mut sum = 0.0;
-        for outcome in [
-            "valid",
-            "warned",
-            "denied",
-            "ignored",
-            "stamped",
-            "unchanged",
-        ] {
-            let series = format!(
-                "podrefresh_admission_reviews_total{{path=\"{path}\",outcome=\"{outcome}\"}}"
-            );
-            sum += running.metric(&series).await;
-        }
-        sum
-    };
-    // The two new pods.
-    assert_eq!(calls("mutate").await, 2.0);
-    assert_eq!(calls("validate").await, 0.0);
-    let wish = json!({"metadata": {"annotations": {"podrefresh.io/mode": "pin"}}});
-    assert_eq!(merge(&world, "/api/v1/namespaces/shop", wish).await.0, 200);
-    assert_eq!(calls("validate").await, 1.0);
 }

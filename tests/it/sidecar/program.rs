@@ -98,6 +98,15 @@ async fn it_says_what_it_watches_and_what_it_did_and_ends_at_once() {
     let address = address.split('"').next().unwrap().parse().unwrap();
     assert_eq!(get(address, "/livez").await, (200, "ok\n".to_owned()));
     assert_eq!(get(address, "/readyz").await.0, 200);
+    let (_, page) = get(address, "/metrics").await;
+    // By the last one alerts tell a controller, which may not lead.
+    for (series, is_there) in [
+        ("\npodrefresh_build_info{", true),
+        ("\npodrefresh_ready 1\n", true),
+        ("podrefresh_leader", false),
+    ] {
+        assert_eq!(page.contains(series), is_there, "{series}: {page}");
+    }
     let (_, new) = world.push("shop/web", "stable", "2");
     world.kube.running("shop", 1, &new).await;
     process.says("Restarted Deployment shop/web").await;

@@ -2,12 +2,13 @@
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     files::{below, read, root},
     folder::Folder,
     kubectl::Kubectl,
+    yaml::list,
 };
 
 /// A folder with a kustomization that is gone with this value.
@@ -38,6 +39,27 @@ impl Overlay {
         ))
     }
 
+    /// Writes the overlay of the base with `objects`: what the base has is patched by them, what it has not is added.
+    #[track_caller]
+    pub(crate) fn patched(kubectl: &Kubectl, objects: &[Value]) -> Self {
+        let base = overlay(kubectl, "resources: ['@/base']\n");
+        let title = |it: &Value| (it["kind"].clone(), it["metadata"]["name"].clone());
+        let (patches, added): (Vec<&Value>, Vec<&Value>) =
+            (objects.iter()).partition(|it| base.iter().any(|there| title(there) == title(it)));
+        let patches: Vec<Value> = (patches.iter())
+            .map(|it| json!({"patch": it.to_string()}))
+            .collect();
+        let names: Vec<String> = (0..added.len()).map(|n| format!("{n}.yaml")).collect();
+        let resources: Vec<&str> = (["@/base"].into_iter())
+            .chain(names.iter().map(String::as_str))
+            .collect();
+        let overlay = Self::new(&json!({"resources": resources, "patches": patches}).to_string());
+        for (name, object) in names.iter().zip(added) {
+            overlay.0.write(name, &object.to_string());
+        }
+        overlay
+    }
+
     /// Returns the folder that `kubectl apply -k` takes.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
@@ -56,6 +78,22 @@ impl Overlay {
 #[track_caller]
 pub(crate) fn overlay(kubectl: &Kubectl, text: &str) -> Vec<Value> {
     Overlay::new(text).render(kubectl)
+}
+
+/// Returns the containers of the controller among what an overlay renders to, or says which one has no image.
+///
+/// A patch by another name than the base's container adds one, which kustomize does not mind and an API server does.
+#[track_caller]
+pub(crate) fn controllers(objects: &[Value]) -> Result<&[Value], String> {
+    let is_ours =
+        |it: &&Value| it["kind"] == "Deployment" && it["metadata"]["name"] == "podrefresh";
+    let deployment = objects.iter().find(is_ours);
+    let deployment = deployment.expect("there must be the controller's Deployment");
+    let containers = list(deployment, "/spec/template/spec/containers");
+    match containers.iter().find(|it| !it["image"].is_string()) {
+        Some(container) => Err(format!("{} has no image", container["name"])),
+        None => Ok(containers),
+    }
 }
 
 /// Returns the components that go with the base, by the names of their folders, in the order in which an overlay lists
