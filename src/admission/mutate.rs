@@ -81,7 +81,7 @@ impl Mutator {
         let defaults = defaults.as_ref().map_or(&[][..], |ns| &ns.annotations);
         let mode = wants::mode(&pod, defaults);
         let containers = wants::containers(&pod, defaults);
-        let wanted = wants::of(&pod, parts.into_iter(), mode, &containers);
+        let wanted = wants::of(&pod, &old, parts.into_iter(), mode, &containers);
         let max_age = match mode {
             Mode::Stamp => self.digest_ttl,
             Mode::Pin => self.digest_ttl.min(PIN_AGE),

@@ -53,7 +53,13 @@ fn answers(wants: &[Wanted<'_>]) -> Answers {
 fn mutated(body: &[u8]) -> (Value, Vec<Edit>) {
     let request = Request::decode(body).unwrap();
     let pod = request.pod().unwrap();
-    let wants = wants::of(&pod, pod.parts(), Mode::Stamp, &Selection::default());
+    let wants = wants::of(
+        &pod,
+        &crate::admission::pod::Pod::default(),
+        pod.parts(),
+        Mode::Stamp,
+        &Selection::default(),
+    );
     let plan = stamps::plan(
         &pod,
         &wants,

@@ -10,7 +10,7 @@ use super::{
     edits::{self, Edit},
     pod::Pod,
     review::{PodChange, Strings},
-    wants::{Want, Wanted},
+    wants::{Present, Want, Wanted},
 };
 use crate::policy::{
     Digest, ImageRef,
@@ -76,6 +76,7 @@ pub fn plan(
             Err(_) if wanted.left_out => continue,
             Err(why) => why,
         };
+        pins.extend(unpin(wanted));
         warnings.push(warning(wanted, &image, &cause));
         // The API server itself refuses a pod without an image, in better words.
         if !image.is_empty() {
@@ -114,7 +115,7 @@ pub fn plan(
         warnings.push("podrefresh: no stamps: the pod's annotations are too large".to_owned());
         stamps.clear();
         // Without its stamps nobody could tell a pin from a user's own digest.
-        pins.clear();
+        pins = wants.iter().filter_map(unpin).collect();
     }
     let edits = edits::of(present, stamps, is_about);
     Plan::Admit {
@@ -133,7 +134,7 @@ fn settle<'w>(
     let (image, present) = match want {
         Want::Nothing => return Ok(None),
         Want::Stamp(image) => (image, None),
-        Want::Pin { image, present } => (image, present.as_ref()),
+        Want::Pin { image, present } => (image, Some(present)),
         Want::Unreadable { image, cause } => {
             return Err((short(image, IMAGE_CHARS), cause.clone()));
         }
@@ -141,9 +142,9 @@ fn settle<'w>(
     let cause = match (answers.get(image), present) {
         (Some(Ok(digest)), _) => return Ok(Some((image, digest))),
         // A pin that an earlier call has written stays true when nobody answers this time.
-        (_, Some(digest)) => return Ok(Some((image, digest))),
-        (Some(Err(cause)), None) => cause.clone(),
-        (None, None) => "it was not looked up".to_owned(),
+        (_, Some(Present::Ours(digest))) => return Ok(Some((image, digest))),
+        (Some(Err(cause)), _) => cause.clone(),
+        (None, _) => "it was not looked up".to_owned(),
     };
     Err((image.to_string(), cause))
 }
@@ -154,17 +155,35 @@ fn pin(wanted: &Wanted<'_>, digest: &Digest) -> Option<Edit> {
     let Want::Pin { image, present } = &wanted.want else {
         return None;
     };
-    if present.as_ref() == Some(digest) {
+    if present.digest() == Some(digest) {
         return None;
     }
     let pinned = image.pinned_to(digest.clone());
-    let own = wanted.text.split('@').next().unwrap_or_default();
+    let own = unpinned(wanted.text);
     let short = format!("{own}@{digest}");
     let is_same = short.parse().is_ok_and(|parsed: ImageRef| parsed == pinned);
     Some(Edit::SetImage {
         place: wanted.place,
         image: if is_same { short } else { pinned.to_string() },
     })
+}
+
+/// Returns the edit that takes the pin of an earlier call off a container's image, if there is one.
+///
+/// A digest that no stamp tells of would be taken for the user's own, and kept for ever.
+fn unpin(wanted: &Wanted<'_>) -> Option<Edit> {
+    let Want::Pin { present, .. } = &wanted.want else {
+        return None;
+    };
+    present.digest().map(|_| Edit::SetImage {
+        place: wanted.place,
+        image: unpinned(wanted.text).to_owned(),
+    })
+}
+
+/// Returns an image without its digest, as it was written.
+fn unpinned(text: &str) -> &str {
+    text.split('@').next().unwrap_or_default()
 }
 
 /// Returns the warning that a part's image has no digest; of a long image the end gives way to the cause.

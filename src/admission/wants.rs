@@ -40,8 +40,8 @@ pub enum Want {
     Pin {
         /// The reference by its tag.
         image: Arc<ImageRef>,
-        /// The digest that an earlier call of ours has written already.
-        present: Option<Digest>,
+        /// What stands behind the tag already.
+        present: Present,
     },
     /// Its digest was chosen by the user and never changes.
     Nothing,
@@ -52,6 +52,27 @@ pub enum Want {
         /// What is wrong with it.
         cause: String,
     },
+}
+
+/// The digest that an earlier call of ours has written behind a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Present {
+    /// There is none.
+    Nothing,
+    /// It is what the tag meant a moment ago.
+    Ours(Digest),
+    /// It is what the tag meant in another repository, which somebody has replaced since: here it may mean anything.
+    Moved(Digest),
+}
+
+impl Present {
+    /// Returns the digest.
+    pub const fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Nothing => None,
+            Self::Ours(digest) | Self::Moved(digest) => Some(digest),
+        }
+    }
 }
 
 /// Returns the wish `podrefresh.io/on-unresolved`: the pod's, else that of its namespace's `defaults`.
@@ -96,12 +117,14 @@ pub fn is_opted_out(pod: &Pod<'_>) -> bool {
 /// Returns what each of `parts` of `pod` wants in `mode`, in their order. One that is never pulled is stamped at most, and
 /// so is a container that `containers` leaves out: nothing would ever replace its pin by a newer one.
 ///
-/// Image volumes are no containers, so that wish says nothing of them.
+/// Image volumes are no containers, so that wish says nothing of them. What stood on `old`, which the pod was before this
+/// request, no call of ours has written for it.
 ///
 /// One without a valid name is skipped: the API server is about to refuse the pod, and an annotation for it would
 /// only add a second complaint that is not the user's.
 pub fn of<'p>(
     pod: &'p Pod<'_>,
+    old: &Pod<'_>,
     parts: impl Iterator<Item = Part<'p>>,
     mode: Mode,
     containers: &Selection,
@@ -124,7 +147,7 @@ pub fn of<'p>(
             let want = match stamp.len() {
                 // There is no room for the name of a volume this long.
                 length if NAME_BYTES < length => Want::Nothing,
-                _ => want(pod, &stamp, text, mode),
+                _ => want([pod, old], &stamp, text, mode),
             };
             Some(Wanted {
                 name,
@@ -157,7 +180,8 @@ const fn told_by<'p>(part: &Part<'p>) -> (List, Option<&'p str>, Option<&'p str>
     (part.place.list, part.name, part.image)
 }
 
-fn want(pod: &Pod<'_>, stamp: &str, text: &str, mode: Mode) -> Want {
+/// Returns what an image wants whose stamps on the pod, and on what it was before this request, end in `stamp`.
+fn want([pod, old]: [&Pod<'_>; 2], stamp: &str, text: &str, mode: Mode) -> Want {
     let image = match text.parse::<ImageRef>() {
         Ok(image) => image,
         Err(error) => {
@@ -172,26 +196,39 @@ fn want(pod: &Pod<'_>, stamp: &str, text: &str, mode: Mode) -> Want {
         (Mode::Stamp, None) => Want::Stamp(Arc::new(image)),
         (Mode::Pin, None) => Want::Pin {
             image: Arc::new(image),
-            present: None,
+            present: Present::Nothing,
         },
         (Mode::Stamp, Some(_)) => Want::Nothing,
         // Called again we find our own pin, which the stamps tell from a user's own digest. Forged ones do no
         // harm: they make the image a pin of ours.
         (Mode::Pin, Some(digest)) => {
-            let stamp = Stamp::read(
-                pod.annotation(&names::digest_annotation(stamp)),
-                pod.annotation(&names::image_annotation(stamp)),
-            );
-            let ours = stamp.is_some_and(|stamp| stamp.is_for(&image));
-            match image.tagged().filter(|_| ours) {
+            let stamped = stamp_on(pod, stamp);
+            let present = match &stamped {
+                Some(it) if it.is_for(&image) => Present::Ours(digest.clone()),
+                // A webhook behind us has written another registry into it. The stamps that a running pod had before are
+                // of the image before, and say nothing of the digest in a new one.
+                Some(it) if it.is_elsewhere(&image) && stamped != stamp_on(old, stamp) => {
+                    Present::Moved(digest.clone())
+                }
+                _ => return Want::Nothing,
+            };
+            match image.tagged() {
                 Some(tagged) => Want::Pin {
-                    present: Some(digest.clone()),
                     image: Arc::new(tagged),
+                    present,
                 },
                 None => Want::Nothing,
             }
         }
     }
+}
+
+/// Returns the stamp on `pod` whose annotations end in `stamp`.
+fn stamp_on(pod: &Pod<'_>, stamp: &str) -> Option<Stamp> {
+    Stamp::read(
+        pod.annotation(&names::digest_annotation(stamp)),
+        pod.annotation(&names::image_annotation(stamp)),
+    )
 }
 
 /// Returns whether `name` is a DNS label, as a container's name must be.

@@ -50,6 +50,17 @@ impl Stamp {
         }
     }
 
+    /// Says whether `image` is a pin by this stamp of which somebody has rewritten the repository since: tag and digest are
+    /// the stamp's.
+    pub fn is_elsewhere(&self, image: &ImageRef) -> bool {
+        let same_tag =
+            |stamped: ImageRef| stamped.digest().is_none() && stamped.tag() == image.tag();
+        image.tag().is_some()
+            && image.digest() == Some(&self.digest)
+            && !image.is_named(&self.image)
+            && self.image.parse().is_ok_and(same_tag)
+    }
+
     /// Says whether `image` is a tag and, behind it, the digest that this stamp gives that tag.
     fn pinned(&self, image: &ImageRef) -> bool {
         image.tag().is_some() && image.digest() == Some(&self.digest) && image.is_named(&self.image)
@@ -128,6 +139,22 @@ mod tests {
             "{image} {stamped}"
         );
         assert_eq!(container.is_pinned(), pinned, "{image} {stamped}");
+    }
+
+    #[test]
+    fn a_pin_is_known_by_its_tag_and_digest_when_its_repository_is_another_one() {
+        let check = |image: String, expected| {
+            let stamp = Stamp::read(Some(&digest(1).to_string()), Some("nginx:1.27")).unwrap();
+            let image: ImageRef = image.parse().unwrap();
+            assert_eq!(stamp.is_elsewhere(&image), expected, "{image}");
+        };
+        check(format!("h.io/nginx:1.27@{}", digest(1)), true);
+        check(format!("mirror/nginx:1.27@{}", digest(1)), true);
+        check(format!("nginx:1.27@{}", digest(1)), false);
+        check(format!("h.io/nginx:1.27@{}", digest(2)), false);
+        check(format!("h.io/nginx:1.28@{}", digest(1)), false);
+        check(format!("h.io/nginx@{}", digest(1)), false);
+        check("h.io/nginx:1.27".to_owned(), false);
     }
 
     #[test]

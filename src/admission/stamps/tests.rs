@@ -6,6 +6,7 @@ use crate::{
     policy::wishes::{Mode, Selection},
 };
 
+mod moved;
 mod unresolved;
 
 const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -38,6 +39,7 @@ fn planned(annotations: &Value, images: &[&str], on_unresolved: OnUnresolved) ->
         .collect();
     let wants = wants::of(
         &pod,
+        &Pod::default(),
         pod.parts(),
         wants::mode(&pod, &[]),
         &wants::containers(&pod, &[]),
@@ -253,7 +255,8 @@ fn check_change(change: PodChange, annotations: Value, images: &[&str], expected
         PodChange::Debugged => pod.ephemeral().collect(),
     };
     let containers = wants::containers(&pod, &[]);
-    let wants = wants::of(&pod, parts.into_iter(), wants::mode(&pod, &[]), &containers);
+    let (none, mode) = (Pod::default(), wants::mode(&pod, &[]));
+    let wants = wants::of(&pod, &none, parts.into_iter(), mode, &containers);
     let image: Arc<ImageRef> = Arc::new("a:2".parse().unwrap());
     let answers = [(image, Ok(A.parse().unwrap()))].into();
     let plan = plan(&pod, &wants, &answers, OnUnresolved::Warn, change);
@@ -314,7 +317,13 @@ fn an_image_volume_is_stamped_and_pinned_like_a_container() {
         ]}})
         .to_string();
     let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
-    let wants = wants::of(&pod, pod.parts(), Mode::Pin, &Selection::default());
+    let wants = wants::of(
+        &pod,
+        &Pod::default(),
+        pod.parts(),
+        Mode::Pin,
+        &Selection::default(),
+    );
     let image: Arc<ImageRef> = Arc::new("a:1".parse().unwrap());
     let answers = [(image, Ok(A.parse().unwrap()))].into();
     let plan = plan(

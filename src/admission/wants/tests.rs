@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod pins;
+
 #[track_caller]
 fn with<T>(pod: &Value, ask: impl FnOnce(&Pod<'_>) -> T) -> T {
     let text = pod.to_string();
@@ -11,8 +13,16 @@ fn with<T>(pod: &Value, ask: impl FnOnce(&Pod<'_>) -> T) -> T {
 /// Checks what the container `app` of `pod` wants in `mode`: `stamp …`, `pin …`, `nothing` or the cause.
 #[track_caller]
 fn check_want(pod: &Value, mode: Mode, expected: &str) {
+    check_change(&json!({}), pod, mode, expected);
+}
+
+/// Checks the same of a pod that was `old` before this request.
+#[track_caller]
+fn check_change(old: &Value, pod: &Value, mode: Mode, expected: &str) {
+    let old = old.to_string();
+    let old: Pod<'_> = serde_json::from_str(&old).unwrap();
     let said = with(pod, |pod| {
-        match of(pod, pod.parts(), mode, &containers(pod, &[]))
+        match of(pod, &old, pod.parts(), mode, &containers(pod, &[]))
             .pop()
             .unwrap()
             .want
@@ -30,38 +40,6 @@ fn check_want(pod: &Value, mode: Mode, expected: &str) {
 fn check_image(image: Value, expected: &str) {
     let pod = json!({"spec": {"containers": [{"name": "app", "image": image}]}});
     check_want(&pod, Mode::Stamp, expected);
-}
-
-#[track_caller]
-fn check_pin(image: &str, stamps: Value, expected: &str) {
-    let containers = json!([{"name": "app", "image": image}]);
-    let pod = json!({"metadata": {"annotations": stamps}, "spec": {"containers": containers}});
-    check_want(&pod, Mode::Pin, expected);
-}
-
-#[test]
-fn in_mode_pin_a_tag_and_our_own_pin_want_a_pin() {
-    let digest = format!("sha256:{}", "a".repeat(64));
-    let pinned = format!("nginx:1.27@{digest}");
-    let stamps = |digest: &str, image: &str| json!({"digest.podrefresh.io/app": digest, "image.podrefresh.io/app": image});
-    let ours = stamps(&digest, "docker.io/library/nginx:1.27");
-    check_pin(
-        "nginx:1.27",
-        Value::Null,
-        "pin docker.io/library/nginx:1.27 None",
-    );
-    check_pin(
-        &pinned,
-        ours.clone(),
-        &format!("pin docker.io/library/nginx:1.27 Some({digest})"),
-    );
-    check_pin(&pinned, Value::Null, "nothing");
-    check_pin(
-        &pinned,
-        stamps(&digest, "docker.io/library/nginx:1.28"),
-        "nothing",
-    );
-    check_pin(&format!("nginx@{digest}"), ours, "nothing");
 }
 
 #[test]
@@ -103,7 +81,14 @@ fn check_left_out(own: Option<&str>, default: Option<&str>, expected: &[&str]) {
         .collect();
     let told = with(&pod, |pod| {
         let parts = pod.parts().chain(pod.ephemeral());
-        let wanted = of(pod, parts, Mode::Pin, &containers(pod, &defaults)).into_iter();
+        let wanted = of(
+            pod,
+            &Pod::default(),
+            parts,
+            Mode::Pin,
+            &containers(pod, &defaults),
+        )
+        .into_iter();
         let told = wanted.map(|wanted| match (wanted.want, wanted.left_out) {
             (Want::Pin { .. }, false) => format!("pin {}", wanted.stamp),
             (Want::Stamp(_), true) => format!("stamp {}", wanted.stamp),
@@ -202,10 +187,16 @@ fn all_kinds_of_containers_count_and_nameless_ones_do_not() {
         ],
     }});
     let names = with(&pod, |pod| {
-        of(pod, pod.parts(), Mode::Stamp, &Selection::default())
-            .iter()
-            .map(|wanted| wanted.name.len())
-            .collect::<Vec<_>>()
+        of(
+            pod,
+            &Pod::default(),
+            pod.parts(),
+            Mode::Stamp,
+            &Selection::default(),
+        )
+        .iter()
+        .map(|wanted| wanted.name.len())
+        .collect::<Vec<_>>()
     });
     assert_eq!(names, [4, 7, 3, 63]);
 }
@@ -292,7 +283,14 @@ fn an_image_volume_is_stamped_under_a_name_that_no_container_has() {
         "volumes": [{"name": "tmp", "emptyDir": {}}, volume("model"), volume(&longest), volume(&too_long)],
     }});
     let stamps = with(&pod, |pod| {
-        let wanted = of(pod, pod.parts(), Mode::Stamp, &Selection::default()).into_iter();
+        let wanted = of(
+            pod,
+            &Pod::default(),
+            pod.parts(),
+            Mode::Stamp,
+            &Selection::default(),
+        )
+        .into_iter();
         wanted
             .map(|w| (w.stamp.into_owned(), w.want != Want::Nothing))
             .collect::<Vec<_>>()

@@ -8,8 +8,10 @@ use crate::support::world::World;
 
 mod calls;
 mod conditions;
+mod meddler;
 mod opting_in;
 mod port;
+mod rewritten;
 mod stamps;
 mod unresolved;
 mod update;

@@ -1,22 +1,9 @@
 //! Which pods get stamps, for which containers, and which ones.
 
-use std::sync::Arc;
-
-use axum::{Router, body::Bytes, http::header, response::IntoResponse, routing::post};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
-    apps::v1::{DaemonSet, Deployment, StatefulSet},
-};
-use kube::{
-    Api,
-    api::{DeleteParams, PostParams},
-};
-use podrefresh::server;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use serde_json::{Value, json};
-use testbed::pki::Authority;
 
-use super::{create, push, stamps, try_pod};
+use super::{create, meddler, push, stamps, try_pod};
 use crate::support::{
     kube::{eventually, name, workload},
     world::World,
@@ -152,71 +139,25 @@ async fn a_dry_run_is_answered_and_stores_nothing() {
     assert!(world.kube.pods("shop").await.is_empty());
 }
 
-/// Answers a review: an annotation and a container, unless they are there already.
-async fn meddle(review: Bytes) -> impl IntoResponse {
-    let review: Value = serde_json::from_slice(&review).unwrap();
-    let request = &review["request"];
-    let containers = request["object"]["spec"]["containers"].as_array().unwrap();
-    let injected = containers
-        .iter()
-        .any(|container| container["name"] == "injected");
-    let image = &containers[0]["image"];
-    let patch = json!([
-        {"op": "add", "path": "/metadata/annotations/meddled", "value": "yes"},
-        {"op": "add", "path": "/spec/containers/-", "value": {"name": "injected", "image": image}},
-    ]);
-    let mut response = json!({"uid": request["uid"], "allowed": true});
-    if !injected {
-        response["patchType"] = json!("JSONPatch");
-        response["patch"] = json!(STANDARD.encode(patch.to_string()));
+/// Adds an annotation and a container, unless they are there already.
+fn inject(pod: &Value) -> Vec<Value> {
+    let containers = pod["spec"]["containers"].as_array().unwrap();
+    let mut names = containers.iter().map(|container| &container["name"]);
+    if names.any(|name| name == "injected") {
+        return Vec::new();
     }
-    let review = json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
-    });
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        review.to_string(),
-    )
-}
-
-/// Registers another webhook that is called behind ours, and serves it as long as the test runs.
-async fn meddler(world: &World) {
-    let authority = Authority::new("meddler").unwrap();
-    let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let url = format!("https://{}/", listener.local_addr().unwrap());
-    let tls = authority.server(&["127.0.0.1"]).unwrap();
-    let router = Router::new().route("/", post(meddle));
-    let serving = server::serve(
-        listener,
-        Arc::clone(&tls),
-        router,
-        server::Limits::default(),
-        std::future::pending(),
-    );
-    tokio::spawn(serving);
-    let configuration = json!({
-        "metadata": {"name": "zz-meddler"},
-        "webhooks": [{
-            "name": "meddler.example.org",
-            "clientConfig": {"url": url, "caBundle": STANDARD.encode(authority.pem())},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}},
-            "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
-        }],
-    });
-    let all = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
-    let _ = all.delete("zz-meddler", &DeleteParams::default()).await;
-    let configuration = serde_json::from_value(configuration).unwrap();
-    all.create(&PostParams::default(), &configuration)
-        .await
-        .unwrap();
+    let image = &containers[0]["image"];
+    vec![
+        json!({"op": "add", "path": "/metadata/annotations/meddled", "value": "yes"}),
+        json!({"op": "add", "path": "/spec/containers/-", "value": {"name": "injected", "image": image}}),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_webhook_injects_is_stamped_when_we_are_asked_again() {
     let world = world().await;
     let (image, digest) = push(&world, "app");
-    meddler(&world).await;
+    meddler::register(&world, "Never", inject).await;
     // A real API server takes a moment to know of a webhook.
     let created = crate::support::kube::eventually("a pod that was meddled with", || async {
         let created = try_pod(&world, "shop", &image).await;
@@ -233,10 +174,7 @@ async fn what_another_webhook_injects_is_stamped_when_we_are_asked_again() {
     assert_eq!(created.stamps(), expected);
     let containers = created.body["spec"]["containers"].as_array().unwrap().len();
     assert_eq!(containers, 2);
-    let all = Api::<MutatingWebhookConfiguration>::all(world.kube.0.clone());
-    all.delete("zz-meddler", &DeleteParams::default())
-        .await
-        .unwrap();
+    meddler::remove(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
