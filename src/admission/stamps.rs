@@ -72,8 +72,8 @@ pub fn plan(
                 resolved.push(format!("{}={image}@{digest}", wanted.stamp));
                 continue;
             }
-            // What is left alone may well be asked for in vain.
-            Err(_) if wanted.left_out => continue,
+            // What is left alone, or never pulled, may well be asked for in vain.
+            Err(_) if wanted.is_optional => continue,
             Err(why) => why,
         };
         pins.extend(unpin(wanted));

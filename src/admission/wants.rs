@@ -27,8 +27,8 @@ pub struct Wanted<'p> {
     pub text: &'p str,
     /// What it wants.
     pub want: Want,
-    /// Whether the wish `containers` leaves it out: a stamp of it is welcome, and nobody misses one.
-    pub left_out: bool,
+    /// Whether nobody misses a stamp of it, welcome as one is: nothing would ever be done for its sake.
+    pub is_optional: bool,
 }
 
 /// What an image asks of us.
@@ -138,12 +138,10 @@ pub fn of<'p>(
                 _ => Cow::Borrowed(name),
             };
             let left_out = part.place.list != List::Volumes && !containers.takes(name);
-            // A node that may not pull need not have the image under the digest that its registry says.
-            let mode = if part.never_pulled || left_out {
-                Mode::Stamp
-            } else {
-                mode
-            };
+            // A node that may not pull need not have the image under the digest that its registry says, nor need any
+            // registry know an image that was loaded by hand.
+            let is_optional = part.never_pulled || left_out;
+            let mode = if is_optional { Mode::Stamp } else { mode };
             let want = match stamp.len() {
                 // There is no room for the name of a volume this long.
                 length if NAME_BYTES < length => Want::Nothing,
@@ -155,7 +153,7 @@ pub fn of<'p>(
                 place: part.place,
                 text,
                 want,
-                left_out,
+                is_optional,
             })
         })
         .collect()

@@ -89,7 +89,7 @@ fn check_left_out(own: Option<&str>, default: Option<&str>, expected: &[&str]) {
             &containers(pod, &defaults),
         )
         .into_iter();
-        let told = wanted.map(|wanted| match (wanted.want, wanted.left_out) {
+        let told = wanted.map(|wanted| match (wanted.want, wanted.is_optional) {
             (Want::Pin { .. }, false) => format!("pin {}", wanted.stamp),
             (Want::Stamp(_), true) => format!("stamp {}", wanted.stamp),
             odd => panic!("{odd:?}"),

@@ -241,6 +241,41 @@ async fn a_container_that_is_left_out_keeps_no_pod_out_and_is_not_pinned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_never_pulled_keeps_no_pod_out() {
+    let world = World::running(&[]).await;
+    world.kube.opted_in("shop").await;
+    let (image, digest) = push(&world, "app");
+    let missing = image.replace("shop/app", "shop/missing");
+    let tried = async |image: &str, policy: &str| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"generateName": "try-", "annotations": {"podrefresh.io/on-unresolved": "deny"}},
+            "spec": {"containers": [{"name": "app", "image": image, "imagePullPolicy": policy}]},
+        });
+        let path = "/api/v1/namespaces/shop/pods?dryRun=All";
+        world.send("POST", path, &pod).await
+    };
+    for policy in ["Always", "IfNotPresent"] {
+        assert_eq!(tried(&missing, policy).await.0, 403, "{policy}");
+    }
+    let (status, warnings, pod) = tried(&missing, "Never").await;
+    assert_eq!((status, &warnings[..]), (201, &[] as &[String]), "{pod:#}");
+    let reviews = |outcome: &str| {
+        format!("podrefresh_admission_reviews_total{{path=\"mutate\",outcome=\"{outcome}\"}}")
+    };
+    world.controllers()[0]
+        .shows(&reviews("unchanged"), 1.0)
+        .await;
+    world.controllers()[0]
+        .shows(&reviews("unresolved"), 0.0)
+        .await;
+    // It is said what it means where that is known.
+    let (_, _, pod) = tried(&image, "Never").await;
+    let stamp = &pod["metadata"]["annotations"]["digest.podrefresh.io/app"];
+    assert_eq!(stamp, &digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn warnings_arrive_whole_however_many_there_are() {
     let world = World::running(&[]).await;
     world.kube.opted_in("shop").await;
