@@ -83,7 +83,9 @@ pub fn plan(
             unresolved.push((image, cause));
         }
     }
-    if let (OnUnresolved::Deny, Some((image, cause))) = (on_unresolved, unresolved.first()) {
+    // Who debugs a pod does so while things fail, and the pod is there whatever its new container means.
+    let may_deny = on_unresolved == OnUnresolved::Deny && change != PodChange::Debugged;
+    if let Some((image, cause)) = unresolved.first().filter(|_| may_deny) {
         let message = format!(
             "podrefresh: no digest for image {image:?}, and podrefresh.io/on-unresolved is deny: {cause}"
         );

@@ -147,6 +147,34 @@ async fn an_ephemeral_container_stays_as_it_is_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_container_that_nobody_knows_is_let_in_where_other_images_are_refused() {
+    let world = world("stamp").await;
+    let (image, _) = push(&world, "app");
+    create(&world, "shop", json!({"name": "app"}), &image, "").await;
+    let wish = json!({"metadata": {"annotations": {"podrefresh.io/on-unresolved": "deny"}}});
+    world.kube.patch_namespace("shop", wish).await;
+    let missing = image.replace("shop/app", "shop/missing");
+    // Our watch takes a moment to see the wish.
+    eventually("a refusal", async || {
+        let spec = json!({"containers": [{"name": "app", "image": missing}]});
+        let (status, _, _) = patch(&world, &format!("{POD}?dryRun=All"), spec).await;
+        (status == 403).then_some(())
+    })
+    .await;
+    let spec = json!({"ephemeralContainers": [{"name": "debug", "image": missing}]});
+    let path = format!("{POD}/ephemeralcontainers");
+    let (status, warnings, body) = patch(&world, &path, spec).await;
+    assert_eq!(status, 200, "{body:#}");
+    let [warning] = &*warnings else {
+        panic!("one warning: {warnings:?}");
+    };
+    assert!(
+        warning.contains("container debug: ") && warning.contains(&missing),
+        "{warning}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_updates_do_not_cost_a_call() {
     if !on_testbed() {
         return;

@@ -95,6 +95,16 @@ fn nobody_misses_the_digest_of_what_is_never_pulled() {
 }
 
 #[test]
+fn an_ephemeral_container_is_never_refused() {
+    let spec = json!({"ephemeralContainers": [{"name": "debug", "image": "x:1"}]});
+    let warning = r#"podrefresh: ephemeral container debug: no digest for image "docker.io/library/x:1": registry down"#;
+    check_denied(&spec, PodChange::Debugged, Some(&[warning]));
+    for change in [PodChange::Created, PodChange::Updated] {
+        check_denied(&spec, change, None);
+    }
+}
+
+#[test]
 fn a_missing_image_is_left_to_the_api_server() {
     let warning = r#"podrefresh: container c0: no digest for image "": an image must not be empty"#;
     check_unresolved(&[""], OnUnresolved::Deny, Ok(&[warning]));
