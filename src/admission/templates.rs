@@ -1,11 +1,14 @@
-//! Where the annotations of an object stand: on itself, and on the pod template in it.
+//! Where the annotations and labels of an object stand: on itself, and on the pod template in it.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use super::{few::Items, review::Strings};
-use crate::policy::{names, objections::Place};
+use crate::policy::{
+    names,
+    objections::{Label, Place},
+};
 
 /// An object that may carry wishes, as much of it as podrefresh reads.
 #[derive(Debug, Default, Deserialize)]
@@ -96,13 +99,29 @@ pub type Wishes = Vec<(Box<str>, Box<str>)>;
 impl Object<'_> {
     /// Returns the wishes on an object of `kind`, place by place; always as many places.
     pub fn wishes(&self, kind: Kind) -> Vec<(Place, Wishes)> {
+        let places = self.places(kind).into_iter();
+        places
+            .map(|(place, metadata)| (place, metadata.map_or_else(Vec::new, wishes)))
+            .collect()
+    }
+
+    /// Returns the labels `podrefresh.io/enabled` of an object of `kind`, likewise.
+    pub fn labels(&self, kind: Kind) -> Vec<Label<'_>> {
+        let places = self.places(kind).into_iter();
+        places
+            .map(|(place, metadata)| (place, metadata.and_then(label)))
+            .collect()
+    }
+
+    /// Returns the metadata at each place of an object of `kind`.
+    fn places(&self, kind: Kind) -> Vec<(Place, Option<&Metadata<'_>>)> {
         let own = self.metadata.as_ref();
         let spec = self.spec.as_ref();
         let template = spec.and_then(|spec| spec.template.as_ref());
         let jobs = spec.and_then(|spec| spec.job_template.as_ref());
         let job_spec = jobs.and_then(|jobs| jobs.spec.as_ref());
         let job_pods = job_spec.and_then(|spec| spec.template.as_ref());
-        let places = match kind {
+        match kind {
             Kind::Bearer => vec![(Place::Counting, own)],
             Kind::Workload => vec![
                 (Place::Counting, template.and_then(|t| t.metadata.as_ref())),
@@ -113,18 +132,12 @@ impl Object<'_> {
                 (Place::Idle, jobs.and_then(|jobs| jobs.metadata.as_ref())),
                 (Place::Idle, own),
             ],
-        };
-        let places = places.into_iter();
-        places
-            .map(|(place, metadata)| (place, metadata.map_or_else(Vec::new, wishes)))
-            .collect()
+        }
     }
 
-    /// Returns the value of its label `podrefresh.io/enabled`.
+    /// Returns the value of its own label `podrefresh.io/enabled`.
     pub fn label(&self) -> Option<&str> {
-        let labels = self.metadata.as_ref()?.labels.as_ref()?;
-        let mut labels = labels.iter();
-        labels.find_map(|(name, value)| (**name == *names::ENABLED).then_some(&**value))
+        self.metadata.as_ref().and_then(label)
     }
 
     /// Returns whether a controller has made it, out of a template that somebody else wrote.
@@ -139,6 +152,11 @@ impl Object<'_> {
         let metadata = self.metadata.as_ref();
         metadata.is_some_and(|metadata| metadata.deletion_timestamp.is_some())
     }
+}
+
+fn label<'m>(metadata: &'m Metadata<'_>) -> Option<&'m str> {
+    let mut labels = metadata.labels.as_ref()?.iter();
+    labels.find_map(|(name, value)| (**name == *names::ENABLED).then_some(&**value))
 }
 
 fn wishes(metadata: &Metadata<'_>) -> Wishes {
@@ -201,6 +219,34 @@ mod tests {
         );
         assert_eq!(Kind::of("example.org", "Deployment"), None);
         assert_eq!(Kind::of("", "Service"), None);
+    }
+
+    #[test]
+    fn labels_are_read_at_the_places_of_wishes() {
+        let metadata = |value: &str| json!({"labels": {"podrefresh.io/enabled": value, "a": "b"}});
+        let object = json!({"metadata": metadata("own"), "spec": {
+            "template": {"metadata": metadata("pods")},
+            "jobTemplate": {"metadata": metadata("jobs"), "spec": {"template": {"metadata": metadata("jobs-pods")}}},
+        }});
+        let check = |object: &Value, kind, expected: &[Label<'_>]| {
+            let text = object.to_string();
+            let object: Object<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(object.labels(kind), expected);
+        };
+        let (pods, own) = ((Place::Counting, Some("pods")), (Place::Idle, Some("own")));
+        check(&object, Kind::Bearer, &[(Place::Counting, Some("own"))]);
+        check(&object, Kind::Workload, &[pods, own]);
+        let (jobs_pods, jobs) = (
+            (Place::Counting, Some("jobs-pods")),
+            (Place::Idle, Some("jobs")),
+        );
+        check(&object, Kind::CronJob, &[jobs_pods, jobs, own]);
+        let none = [(Place::Counting, None), (Place::Idle, None)];
+        check(
+            &json!({"metadata": {"labels": {"a": "b"}}}),
+            Kind::Workload,
+            &none,
+        );
     }
 
     #[test]

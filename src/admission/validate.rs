@@ -94,6 +94,9 @@ pub(super) fn objections(
     }
     if &*request.kind.kind == "Namespace" {
         said.opt_in(old.label(), object.label());
+    } else if &*request.operation == "UPDATE" || !object.is_controlled() {
+        // What a controller makes somebody else wrote, and nobody reads what it is told.
+        said.opt_out(&old.labels(kind), &object.labels(kind));
     }
     // A controller or a kubelet cannot mend what somebody else wrote, and pods must come into being. Once a pod has,
     // its controller leaves its annotations alone.

@@ -1,4 +1,4 @@
-//! What is wrong with the annotations of an object that somebody is about to store.
+//! What is wrong with the annotations and labels of an object that somebody is about to store.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -12,6 +12,10 @@ use super::{
     pod::Annotations,
     wishes::{Origin, Wishes, unknown},
 };
+
+mod labels;
+
+pub use labels::Label;
 
 /// What is said of an object: the faults refuse it, the warnings do not.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -65,18 +69,6 @@ impl Objections {
                 "{}{} has no effect here: it belongs on the pod template (or on the namespace)",
                 names::PREFIX,
                 names.join(", ")
-            ));
-        }
-    }
-
-    /// Adds that a namespace's new label `podrefresh.io/enabled` is one that means nothing.
-    ///
-    /// It does no harm, and others may have uses for it.
-    pub fn opt_in(&mut self, before: Option<&str>, after: Option<&str>) {
-        if let Some(value) = names::idle_label(after).filter(|value| before != Some(*value)) {
-            self.warnings.push(format!(
-                "the label {}={value:?} means nothing: only \"true\" opts in, and \"false\" out",
-                names::ENABLED
             ));
         }
     }

@@ -111,7 +111,7 @@ fn a_pod_that_is_left_alone_may_wish_what_it_likes() {
     pod["metadata"]["labels"] = json!({"podrefresh.io/enabled": "false"});
     check(&review("", "Pod", &Value::Null, &pod), None);
     pod["metadata"]["labels"] = json!({"podrefresh.io/enabled": "no"});
-    check(&review("", "Pod", &Value::Null, &pod), Some((1, 0)));
+    check(&review("", "Pod", &Value::Null, &pod), Some((1, 1)));
 }
 
 #[test]
@@ -125,11 +125,46 @@ fn a_namespaces_new_label_that_means_nothing_is_warned_of() {
         check("Namespace", &Value::Null, value, 1);
         check("Namespace", &labelled("true"), value, 1);
         check("Namespace", &labelled(value), value, 0);
-        check("Pod", &Value::Null, value, 0);
     }
     for value in ["true", "false"] {
         check("Namespace", &labelled("yes"), value, 0);
     }
+}
+
+#[test]
+fn a_label_that_opts_no_pod_out_is_warned_of_where_somebody_reads_it() {
+    let metadata = |value: &str| json!({"metadata": {"labels": {"podrefresh.io/enabled": value}}});
+    let none = Value::Null;
+    let check = |group: &str, kind: &str, old: &Value, object: &Value, warnings| {
+        check(&review(group, kind, old, object), Some((0, warnings)));
+    };
+    for value in ["False", "no", "0"] {
+        let labelled = metadata(value);
+        let of_pods = json!({"spec": {"template": labelled}});
+        check("", "Pod", &none, &labelled, 1);
+        check("", "Pod", &metadata("true"), &labelled, 1);
+        check("", "Pod", &labelled, &labelled, 0);
+        check("apps", "Deployment", &none, &labelled, 1);
+        check("apps", "Deployment", &none, &of_pods, 1);
+        check("apps", "Deployment", &of_pods, &of_pods, 0);
+        let jobs = json!({"spec": {"jobTemplate": of_pods}});
+        check("batch", "CronJob", &none, &jobs, 1);
+        let mut made = labelled.clone();
+        made["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "controller": true}]);
+        check("", "Pod", &none, &made, 0);
+        // Once it is there, it is somebody's own hand.
+        let mut before = made.clone();
+        before["metadata"]["labels"] = json!({});
+        check("", "Pod", &before, &made, 1);
+        let mut made = of_pods;
+        made["metadata"] = json!({"ownerReferences": [{"kind": "Deployment", "controller": true}]});
+        check("apps", "ReplicaSet", &none, &made, 0);
+    }
+    let of_pods = json!({"spec": {"template": metadata("false")}});
+    check("apps", "Deployment", &none, &of_pods, 0);
+    check("apps", "Deployment", &none, &metadata("false"), 1);
+    check("apps", "Deployment", &none, &metadata("true"), 0);
+    check("", "Pod", &none, &metadata("true"), 0);
 }
 
 /// Returns a pod of one container `app` that runs `image`, with these stamps and other metadata.

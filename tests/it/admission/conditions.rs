@@ -7,6 +7,8 @@ use testbed::{api::match_condition_holds, manifests};
 
 use crate::support::{files::root, yaml::list};
 
+mod labels;
+
 /// Returns the webhooks of `manifests/` by their names.
 fn webhooks() -> BTreeMap<String, Value> {
     let objects = manifests::load(&root().join("manifests")).unwrap();
@@ -93,49 +95,6 @@ fn check_request(name: &str, request: &Value, expected: bool) {
         match_condition_holds(condition["expression"].as_str().unwrap(), request).unwrap()
     });
     assert_eq!(held, expected, "{request}");
-}
-
-#[test]
-fn a_namespaces_label_is_looked_at_when_it_comes_to_mean_nothing() {
-    use serde_json::json;
-    let namespace = |labels: Value| {
-        let mut object =
-            json!({"metadata": {"name": "shop"}, "spec": {"finalizers": ["kubernetes"]}});
-        if !labels.is_null() {
-            object["metadata"]["labels"] = labels;
-        }
-        object
-    };
-    let labelled = |value: &str| namespace(json!({"podrefresh.io/enabled": value, "a": "b"}));
-    let check = |old: Option<Value>, new: Value, expected| {
-        let mut request = json!({
-            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-            "kind": {"group": "", "version": "v1", "kind": "Namespace"}, "object": new,
-        });
-        if let Some(old) = old {
-            request["oldObject"] = old;
-        }
-        check_request("validate.podrefresh.io", &request, expected);
-    };
-    for value in ["yes", "True", ""] {
-        check(None, labelled(value), true);
-        check(Some(namespace(Value::Null)), labelled(value), true);
-        check(Some(labelled("true")), labelled(value), true);
-        check(Some(labelled(value)), labelled(value), false);
-    }
-    for value in ["true", "false"] {
-        check(None, labelled(value), false);
-        check(Some(labelled("yes")), labelled(value), false);
-    }
-    let other = namespace(json!({"podrefresh.io/enabled": "yes", "a": "c"}));
-    check(Some(labelled("yes")), other, false);
-    check(None, namespace(Value::Null), false);
-    check(Some(labelled("yes")), namespace(json!({"a": "b"})), false);
-    // The label of a Pod is none of a Namespace.
-    let pod = json!({
-        "operation": "CREATE", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "object": labelled("no"),
-    });
-    check_request("validate.podrefresh.io", &pod, false);
 }
 
 /// Says whether `name` would be called for an update of a pod's annotations from `old` to `new`.

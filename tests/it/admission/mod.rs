@@ -10,6 +10,7 @@ mod calls;
 mod conditions;
 mod meddler;
 mod opting_in;
+mod opting_out;
 mod port;
 mod rewritten;
 mod stamps;
