@@ -89,6 +89,22 @@ impl Cli {
         }
         cli
     }
+
+    /// Returns the form in which it is told why the command failed: that of its log lines if it goes on unattended, where
+    /// something else than a person may read them.
+    pub const fn failures(&self) -> log::Format {
+        match self.command {
+            Command::Controller(_) | Command::Once(_) | Command::Sidecar(_) => {
+                self.logging.log_format
+            }
+            Command::Digest(_)
+            | Command::Certs(_)
+            | Command::Status(_)
+            | Command::Explain(_)
+            | Command::Completions(_)
+            | Command::Man(_) => log::Format::Text,
+        }
+    }
 }
 
 /// Says whether the program was called by its name as a plugin of kubectl.
@@ -161,6 +177,29 @@ mod tests {
             "info"
         );
         assert_eq!(filter(&["podrefresh", "digest", "nginx"]), "info");
+    }
+
+    #[test]
+    fn commands_that_run_unattended_fail_in_the_form_of_their_logs() {
+        let failures = |words: &[&str]| {
+            let words = ["podrefresh"].iter().chain(words);
+            Cli::of(words.map(|word| OsString::from(*word))).failures()
+        };
+        for command in [
+            &["controller"][..],
+            &["once"],
+            &["sidecar", "--container=app"],
+        ] {
+            let json = [command, &["--log-format=json"]].concat();
+            assert_eq!(failures(&json), log::Format::Json, "{command:?}");
+            let text = [command, &["--log-format=text"]].concat();
+            assert_eq!(failures(&text), log::Format::Text, "{command:?}");
+        }
+        let others: [&[&str]; 3] = [&["digest", "nginx"], &["status"], &["explain", "web"]];
+        for command in others {
+            let json = [command, &["--log-format=json"]].concat();
+            assert_eq!(failures(&json), log::Format::Text, "{command:?}");
+        }
     }
 
     #[test]

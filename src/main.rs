@@ -1,13 +1,21 @@
 //! The program: one binary with subcommands, also under the name `kubectl-podrefresh`.
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
-use podrefresh::{cli::Cli, commands, error::Chain, observe::log, server::files};
+use podrefresh::{
+    cli::Cli,
+    commands,
+    error::Chain,
+    observe::{failure, log},
+    server::files,
+};
 
 fn main() -> ExitCode {
     files::raise();
     // Wrong usage ends here, with exit code 2.
     let cli = Cli::of(std::env::args_os());
+    let failures = failure::form(cli.failures());
+    failure::catch_panics(failures);
     log::start(cli.logging.log_format, &cli.logging.log_filter);
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -15,8 +23,7 @@ fn main() -> ExitCode {
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            // Standard error may be closed; there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "error: {}", Chain(&*error));
+            failure::tell(failures, &Chain(&*error).to_string());
             ExitCode::FAILURE
         }
     }

@@ -3,5 +3,6 @@
 pub mod admin;
 pub mod asked;
 pub mod exposition;
+pub mod failure;
 pub mod log;
 pub mod metrics;

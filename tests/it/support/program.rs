@@ -1,6 +1,7 @@
 //! The program itself, run as its users run it: arguments and environment in, exit code and two texts out.
 
 use std::{
+    borrow::Cow,
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -199,9 +200,13 @@ impl Process {
 }
 
 impl Outcome {
-    /// Returns the last line of standard error: why it failed.
-    pub(crate) fn complaint(&self) -> &str {
-        self.stderr.lines().last().unwrap_or_default()
+    /// Returns the last line of standard error: why it failed. One of JSON is put as if it were text.
+    pub(crate) fn complaint(&self) -> Cow<'_, str> {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        match failure(last) {
+            Some(error) => format!("error: {error}").into(),
+            None => last.into(),
+        }
     }
 
     /// Returns the lines that it logged before, as JSON.
@@ -209,9 +214,9 @@ impl Outcome {
         let lines: Vec<&str> = self
             .stderr
             .lines()
-            .filter(|line| !line.starts_with("error: "))
+            .filter(|line| !line.starts_with("error: ") && failure(line).is_none())
             .collect();
-        json_lines(&lines.join("\n"))
+        json_lines(&(lines.join("\n") + "\n"))
     }
 }
 
@@ -227,6 +232,14 @@ impl fmt::Display for Outcome {
             "exit code {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}"
         )
     }
+}
+
+/// Returns why the program failed, if `line` is the one that says so in JSON.
+fn failure(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let message = line["message"].as_str()?;
+    let error = line["error"].as_str()?;
+    (line["level"] == "ERROR" && message == format!("Failed: {error}")).then(|| error.to_owned())
 }
 
 fn json_lines(text: &str) -> Vec<Value> {
