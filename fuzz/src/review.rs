@@ -33,8 +33,8 @@ pub fn review(data: &[u8]) {
     let _ = wants::identity(&pod, request.namespace.as_deref().unwrap_or_default());
     for mode in [Mode::Stamp, Mode::Pin] {
         for on_unresolved in [OnUnresolved::Admit, OnUnresolved::Warn, OnUnresolved::Deny] {
-            // Nobody knows an image: that must not change a pod either.
-            let wanted = wants::of(&pod, pod.parts(), mode, &wants::containers(&pod, &[]));
+            // Nobody knows an image.
+            let wanted = wanted(&pod, mode);
             let plan = stamps::plan(
                 &pod,
                 &wanted,
@@ -46,6 +46,12 @@ pub fn review(data: &[u8]) {
             mutated(data, &pod, mode, on_unresolved);
         }
     }
+}
+
+/// Returns what a pod that is created wants.
+fn wanted<'p>(pod: &'p Pod<'_>, mode: Mode) -> Vec<Wanted<'p>> {
+    let containers = wants::containers(pod, &[]);
+    wants::of(pod, &Pod::default(), pod.parts(), mode, &containers)
 }
 
 /// Returns a plan's patch, if it has one.
@@ -63,7 +69,7 @@ fn encoded(pod: &Pod<'_>, plan: &Plan) -> Option<json_patch::Patch> {
 /// Applies the patch that a pod gets when all its images are known, as the API server would, and reviews the result.
 fn mutated(data: &[u8], pod: &Pod<'_>, mode: Mode, on_unresolved: OnUnresolved) {
     let planned = |pod: &Pod<'_>| {
-        let wanted = wants::of(pod, pod.parts(), mode, &wants::containers(pod, &[]));
+        let wanted = wanted(pod, mode);
         stamps::plan(
             pod,
             &wanted,
