@@ -117,7 +117,8 @@ pub(super) struct Turn {
     pub(super) begun: Instant,
     /// Whether a pod that has come since has not become ready in its time, or one has not come in it.
     pub(super) halted: bool,
-    /// Since when there have been fewer pods than are wanted; not known of a restart, whose pods come by and by.
+    /// Since when there have been fewer pods than are wanted, at each look since the last eviction; not known of a
+    /// restart, whose pods come by and by.
     pub(super) short: Option<Instant>,
     /// Until when it is waited for.
     pub(super) until: Instant,

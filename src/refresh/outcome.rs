@@ -141,7 +141,8 @@ fn evicted(memory: &mut Memory, asked: Asked<'_>, now: Instant) -> bool {
         evicted: turning.map_or(0, |turn| turn.evicted).saturating_add(1),
         begun: turning.map_or(now, |turn| turn.begun),
         halted: false,
-        short: turning.and_then(|turn| turn.short),
+        // Its replacement has all of its time, whoever else is on the way.
+        short: None,
         until: after(now, asked.progress_deadline),
     };
     memory.turning.insert(workload.into(), turn);

@@ -232,10 +232,12 @@ fn a_workload_is_turning_as_long_as_its_pods_go() {
     let Noted {
         mut memory, now, ..
     } = note_one(true, None, &Eviction::Evicted);
+    memory.turning.get_mut("uid-w").unwrap().short = Some(now);
     let later = now + seconds(500);
     let pod = runs("other", "web", 1).build();
     note(&mut memory, asked(&pod, None), &Eviction::Evicted, later);
     let turn = &memory.turning["uid-w"];
+    assert_eq!(turn.short, None, "this one's has its own time");
     assert_eq!((turn.evicted, turn.until), (2, later + seconds(600)));
     assert_eq!((*turn.owner).clone(), owned_by("web"));
     assert_eq!(turn.targets, "app=sha256:1");
