@@ -89,7 +89,7 @@ async fn pass() {
 }
 
 /// Returns a file that names `mirror` before `server`.
-fn behind(mirror: &Server, server: &Server) -> String {
+pub(super) fn behind(mirror: &Server, server: &Server) -> String {
     format!("server = '{}'\n[host.'{}']\n", server.root(), mirror.root())
 }
 

@@ -26,11 +26,6 @@ async fn with_tokens(
     (registry, service)
 }
 
-async fn pull(resolver: &Resolver, server: &Server) -> Result<Answer, LookupError> {
-    let lookup = lookup(server, "org/app:1", "shop", &["pull"]);
-    resolver.digest(&lookup, Duration::ZERO).await
-}
-
 #[tokio::test]
 async fn basic_is_shown_where_it_is_asked_for() {
     let server = Server::start(|r| guarded(r, &basic("pw"), "Basic realm=\"x\"")).await;

@@ -3,15 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{
+    hosts::behind,
     tls::{Authority, NAME},
     *,
 };
 use crate::error::Chain;
-
-async fn pull(resolver: &Resolver, server: &Server) -> Result<Answer, LookupError> {
-    let lookup = lookup(server, "org/app:1", "shop", &["pull"]);
-    resolver.digest(&lookup, Duration::ZERO).await
-}
 
 /// Starts a registry that lets in `right`, and who shows nothing, and nobody else.
 async fn public() -> Server {
@@ -130,8 +126,7 @@ async fn check_behind_open_mirror(accepted: &'static str, expected: Result<&str,
     })
     .await;
     let dir = Folder::new();
-    let hosts = format!("server = '{}'\n[host.'{}']\n", server.root(), mirror.root());
-    dir.write(&format!("{NAME}/hosts.toml"), hosts);
+    dir.write(&format!("{NAME}/hosts.toml"), behind(&mirror, &server));
     let settings = Settings {
         network: Network {
             extra_roots: vec![Authority::new().pem.into()],
