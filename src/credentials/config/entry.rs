@@ -179,6 +179,7 @@ mod tests {
             json!({"USERNAME": 7, "username": "ann"}),
             Err(EntryFault::Shape("username")),
         );
+        check(json!({"auth": "/zr/"}), Err(EntryFault::Bytes));
         check(json!({"auth": "/y//"}), Err(EntryFault::Auth));
         check(json!({"auth": 7}), Err(EntryFault::Shape("auth")));
         check(
